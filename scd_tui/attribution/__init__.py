@@ -1,0 +1,17 @@
+"""The mathematics: nodes, edges, exact effects and how far to trust them.
+
+Read in this order:
+
+    dictionary   what a sparse autoencoder says of an activation, with its normalisation explicit
+    model        the language model: tokens, hook points, forward passes
+    metric       the number that is explained
+    cut          one forward pass whose graph falls apart at the sites; vector-Jacobian products of it
+    attribute    node effects and edge weights, from the metric back to the embeddings
+    ablation     the same effects measured, by removing nodes for real
+    trust        estimate against measurement
+    circuit      the strongest of all that, as records
+
+Everything runs in float32 and is deterministic. Tensors are named with their shapes in the
+docstrings: `pos` token positions, `d` the width of a site, `m` active (feature, position) pairs of a
+site, `t` targets.
+"""

@@ -1,0 +1,277 @@
+"""Node effects and edge weights, from the metric back to the embeddings.
+
+With `g` the gradient of the metric at a site, `a = f · s_out` and `d`, `e` a feature's decoder row and
+encoder column, at one position:
+
+    effect of feature i     n(i) = a_i (d_i · g)            of the error   n(err) = err · g
+    pull of feature j       c_j e_j / s_in   with   c_j = s_out (d_j · g)
+    pull of the error       g - Σ_active c_i e_i / s_in
+    edge u → v              a_u (d_u · h)    with   h = (∂x_v/∂x_u)ᵀ pull_v   along the direct path
+
+The pulls of all features and of the error add up to g, so the edges out of a node add up to its effect.
+Going from the last site to the first, one batched vector-Jacobian product a site carries g (row 0)
+and one pull a selected target. Row 0 summed over the sites downstream is the ordinary backward pass.
+
+Marks et al. 2024 (arXiv 2403.19647) define effect and edge; the correction for paths that lead through
+another site, which they and the post make by subtraction, is made here by the cut.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scd_tui.attribution.cut import Cut, Place, cut_forward
+from scd_tui.attribution.dictionary import Dictionary, Encoded
+from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.errors import InputError
+from scd_tui.graph import NodeId, NodeRef, Site, Target, Token, error_id, feature_id, parse_node
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What each node of one place contributes to something: to the metric, or to one target node.
+
+    At a site: `features` `[m]`, `errors` `[pos]`, `constants` `[pos]`. At an embedding `features` is empty,
+    `errors` zero, and `leaves` `[pos]` holds the embedding's own share.
+    """
+
+    features: Tensor
+    errors: Tensor
+    constants: Tensor
+    leaves: Tensor
+
+    def total(self) -> Tensor:
+        """`[]`: the sum over all nodes of the place."""
+        return self.features.sum() + self.errors.sum() + self.constants.sum() + self.leaves.sum()
+
+
+EdgesInto = Mapping[Place, Scores]
+"""Weights of all edges into one target, by the place that they come from."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A prompt's cut forward pass and what each dictionary says of it. Independent of the metric."""
+
+    cut: Cut
+    encoded: Mapping[Site, Encoded]
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """In the order in which the model computes them."""
+        return tuple(place for place in self.cut.order if isinstance(place, Site))
+
+    def activations(self, site: Site, index: int) -> Tensor:
+        """`[pos]`: a feature's f on every token."""
+        encoded = self.encoded[site]
+        chosen = encoded.indices == index
+        result = torch.zeros(len(self.cut.tokens), device=encoded.values.device)
+        result[encoded.positions[chosen]] = encoded.values[chosen]
+        return result
+
+    def row(self, node: NodeRef) -> int:
+        """Where a feature node stands in its site's `Encoded`. Raises InputError if it is inactive."""
+        assert node.site is not None and node.index is not None
+        encoded = self.encoded[node.site]
+        found = (
+            ((encoded.indices == node.index) & (encoded.positions == node.position))
+            .nonzero()
+            .flatten()
+            .tolist()
+        )
+        if not found:
+            raise InputError(f"{node} is not active in this prompt")
+        return int(found[0])
+
+    def written(self, node: NodeRef) -> Tensor:
+        """`[d]`: the vector that a feature or error node writes at its position."""
+        self.check(node)
+        assert node.site is not None
+        encoded = self.encoded[node.site]
+        if node.kind == "feature":
+            row = self.row(node)
+            return encoded.values[row] * encoded.s_out[node.position] * encoded.decoder[row]
+        return encoded.error[node.position]
+
+    def check(self, node: NodeRef) -> None:
+        """Raise InputError unless `node` is a feature or error node of this reading."""
+        if node.site is None:
+            raise InputError(f"{node} is not at a site: only features and errors can be removed")
+        if node.site not in self.encoded:
+            raise InputError(f"there is no dictionary at {node.site}")
+        if node.position >= len(self.cut.tokens):
+            raise InputError(f"{node} is beyond the prompt's {len(self.cut.tokens)} tokens")
+
+    def split(self, place: Place, gradients: Tensor) -> list[Scores]:
+        """Share gradients `[rows, pos, d]` at a place out among its nodes."""
+        if not isinstance(place, Site):
+            leaves = (self.cut.activation(place) * gradients).sum(dim=-1)
+            zero = torch.zeros_like(leaves)
+            return [Scores(z[:0], z, z, row) for z, row in zip(zero, leaves, strict=True)]
+        encoded = self.encoded[place]
+        features = encoded.strengths * torch.einsum(
+            "md,rmd->rm", encoded.decoder, gradients[:, encoded.positions]
+        )
+        errors = (encoded.error * gradients).sum(dim=-1)
+        constants = (encoded.constant * gradients).sum(dim=-1)
+        zero = torch.zeros_like(errors)
+        return [Scores(*row) for row in zip(features, errors, constants, zero, strict=True)]
+
+
+def read(
+    model: LanguageModel, tokens: tuple[Token, ...], dictionaries: Mapping[Site, Dictionary]
+) -> Reading:
+    """Run the model on a prompt, cut at the dictionaries' sites, and read every site."""
+    cut = cut_forward(model, tokens, dictionaries)
+    return Reading(
+        cut,
+        {
+            place: dictionaries[place].encode(cut.activation(place))
+            for place in cut.order
+            if isinstance(place, Site)
+        },
+    )
+
+
+@dataclass
+class Attribution:
+    """Effects of every node and edges into the selected ones, for one prompt and one target.
+
+    `gradients[place]` `[pos, d]` and `effects[place]` are complete for a place once it has been
+    visited; `edges` grows with `upstream`.
+    """
+
+    reading: Reading
+    target: Target
+    value: float
+    gradients: dict[Place, Tensor] = field(default_factory=dict)
+    effects: dict[Place, Scores] = field(default_factory=dict)
+    edges: dict[NodeId, EdgesInto] = field(default_factory=dict)
+    selected: dict[Site, tuple[NodeId, ...]] = field(default_factory=dict)
+
+    def pull(self, node: NodeRef) -> Tensor:
+        """`[pos, d]`: the vector that a change of a target node is measured along."""
+        self.reading.check(node)
+        assert node.site is not None
+        encoded, gradient = self.reading.encoded[node.site], self.gradients[node.site]
+        pull = torch.zeros_like(gradient)
+        here = gradient[node.position]
+        if node.kind == "feature":
+            rows = torch.tensor([self.reading.row(node)], device=here.device)
+        else:
+            rows = (encoded.positions == node.position).nonzero().flatten()
+        slopes = encoded.s_out[node.position] * (encoded.decoder[rows] @ here)
+        along = (slopes / encoded.s_in[node.position]) @ encoded.encoder[rows]
+        pull[node.position] = along if node.kind == "feature" else here - along
+        return pull
+
+    def upstream(self, node: NodeId) -> EdgesInto:
+        """All edges into a node, computed when first asked for. Leaves have none."""
+        if node not in self.edges:
+            ref = parse_node(node)
+            if ref.site is None:
+                return {}
+            products = self.reading.cut.pull_back(ref.site, self.pull(ref)[None])
+            self.edges[node] = {
+                place: self.reading.split(place, product)[0] for place, product in products.items()
+            }
+        return self.edges[node]
+
+    def effect(self, node: NodeId) -> float:
+        """The gradient estimate of a node's effect; the metric itself for the root."""
+        ref = parse_node(node)
+        if ref.kind == "root":
+            return self.value
+        if ref.site is None:
+            place: Place = "token" if ref.kind == "token" else "pos"
+            return float(self.effects[place].leaves[ref.position])
+        self.reading.check(ref)
+        scores = self.effects[ref.site]
+        if ref.kind == "error":
+            return float(scores.errors[ref.position])
+        return float(scores.features[self.reading.row(ref)])
+
+    def activation(self, node: NodeId) -> float:
+        """f of a feature; the norm of what an error or embedding node writes; 0 for the root."""
+        ref = parse_node(node)
+        if ref.kind == "root":
+            return 0.0
+        if ref.kind == "feature":
+            assert ref.site is not None
+            return float(self.reading.encoded[ref.site].values[self.reading.row(ref)])
+        if ref.kind == "error":
+            return float(self.reading.written(ref).norm())
+        place: Place = "token" if ref.kind == "token" else "pos"
+        return float(self.reading.cut.activation(place)[ref.position].norm())
+
+
+Select = Callable[[Site, Encoded, Scores], tuple[NodeId, ...]]
+"""Chooses the nodes of a site whose incoming edges are wanted."""
+
+
+def strongest(count: int) -> Select:
+    """The `count` features of largest |effect| over all positions, and the largest error node.
+
+    Nodes without any effect are left out; ties go to the earlier position, then the lower index.
+    """
+
+    def select(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+        order = torch.argsort(scores.features.abs(), descending=True, stable=True)[:count]
+        chosen = [
+            feature_id(site, int(encoded.indices[row]), int(encoded.positions[row]))
+            for row in order.tolist()
+            if float(scores.features[row]) != 0.0
+        ]
+        worst = int(scores.errors.abs().argmax())
+        if float(scores.errors[worst]) != 0.0:
+            chosen.append(error_id(site, worst))
+        return tuple(chosen)
+
+    return select
+
+
+def attribute(
+    reading: Reading,
+    target: Target,
+    select: Select,
+    on_site: Callable[[Attribution, Site], None] = lambda attribution, site: None,
+) -> Attribution:
+    """Compute all effects, and the edges into the root and into the nodes that `select` chooses.
+
+    `on_site` is called when a site is finished, from the last to the first; an exception that it
+    raises ends the attribution and leaves the reading usable.
+    """
+    cut = reading.cut
+    metric = metric_value(target, cut.logits)
+    result = Attribution(reading, target, float(metric.detach()))
+    for place in cut.order:
+        result.gradients[place] = torch.zeros_like(cut.activation(place))
+
+    from_root = cut.pull_back_root(metric)
+    root_edges: dict[Place, Scores] = {}
+    for place, product in from_root.items():
+        result.gradients[place] += product[0]
+        root_edges[place] = reading.split(place, product)[0]
+    result.edges[target.root] = root_edges
+
+    for site in reversed(reading.sites):
+        gradient = result.gradients[site]
+        result.effects[site] = reading.split(site, gradient[None])[0]
+        chosen = select(site, reading.encoded[site], result.effects[site])
+        pulls = [gradient, *(result.pull(parse_node(node)) for node in chosen)]
+        into: list[dict[Place, Scores]] = [{} for _ in chosen]
+        for place, product in cut.pull_back(site, torch.stack(pulls)).items():
+            result.gradients[place] += product[0]
+            for edges, scores in zip(into, reading.split(place, product[1:]), strict=True):
+                edges[place] = scores
+        result.selected[site] = chosen
+        result.edges.update(zip(chosen, into, strict=True))
+        on_site(result, site)
+
+    for place in cut.order:
+        if not isinstance(place, Site):
+            result.effects[place] = reading.split(place, result.gradients[place][None])[0]
+    return result

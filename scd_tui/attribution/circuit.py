@@ -1,0 +1,122 @@
+"""The strongest of an attribution, as records."""
+
+import torch
+
+from scd_tui.attribution.attribute import Attribution, EdgesInto
+from scd_tui.attribution.cut import Place
+from scd_tui.graph import (
+    Edge,
+    Node,
+    NodeId,
+    NodeRef,
+    Settings,
+    Site,
+    SiteSummary,
+    error_id,
+    feature_id,
+)
+
+
+def node_record(attribution: Attribution, node: NodeId, *, top: bool = False) -> Node:
+    return Node(node, attribution.effect(node), attribution.activation(node), top=top)
+
+
+def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
+    """Sums over a site, its share explained, and its explained variance on this prompt.
+
+    Explained variance is 1 - Σ‖err‖² / Σ‖x - mean over positions‖², as in sae_lens's evals but over
+    one prompt's positions.
+    """
+    encoded = attribution.reading.encoded[site]
+    scores = attribution.effects[site]
+    x = attribution.reading.cut.activation(site)
+    at = torch.zeros(len(x), device=x.device).index_add(0, encoded.positions, scores.features)
+    explained = float(at.abs().sum())
+    size = explained + float(scores.errors.abs().sum())
+    variance = float((x - x.mean(dim=0)).square().sum())
+    return SiteSummary(
+        site=site,
+        features=float(scores.features.sum()),
+        error=float(scores.errors.sum()),
+        constant=float(scores.constants.sum()),
+        share_explained=explained / size if size > 0 else 0.0,
+        explained_variance=1 - float(encoded.error.square().sum()) / variance if variance else 0.0,
+        active=len(encoded.values),
+    )
+
+
+def share_explained(attribution: Attribution) -> float:
+    """Share explained over all sites: the same ratio with both sums taken over sites too."""
+    explained = size = 0.0
+    for site in attribution.reading.sites:
+        encoded, scores = attribution.reading.encoded[site], attribution.effects[site]
+        at = torch.zeros_like(scores.errors).index_add(0, encoded.positions, scores.features)
+        explained += float(at.abs().sum())
+        size += float(at.abs().sum() + scores.errors.abs().sum())
+    return explained / size if size > 0 else 0.0
+
+
+def site_nodes(attribution: Attribution, site: Site) -> tuple[Node, ...]:
+    """The selected nodes of a site, strongest first."""
+    nodes = [node_record(attribution, node, top=True) for node in attribution.selected[site]]
+    return tuple(sorted(nodes, key=lambda node: -abs(node.effect)))
+
+
+def _strongest_sources(
+    attribution: Attribution, place: Place, into: EdgesInto, count: int
+) -> list[tuple[NodeId, float]]:
+    """The `count` sources of largest |weight| at a place, features and errors alike."""
+    scores = into[place]
+    if not isinstance(place, Site):
+        names = [NodeRef(place, p).id for p in range(len(scores.leaves))]
+        weights = scores.leaves
+    else:
+        encoded = attribution.reading.encoded[place]
+        weights = torch.cat([scores.features, scores.errors])
+        names = []
+    chosen = torch.argsort(weights.abs(), descending=True, stable=True)[:count].tolist()
+    found = []
+    for row in chosen:
+        weight = float(weights[row])
+        if weight == 0.0:
+            continue
+        if not isinstance(place, Site):
+            name = names[row]
+        elif row < len(scores.features):
+            name = feature_id(place, int(encoded.indices[row]), int(encoded.positions[row]))
+        else:
+            name = error_id(place, row - len(scores.features))
+        found.append((name, weight))
+    return found
+
+
+def strongest_edges(attribution: Attribution, node: NodeId, count: int) -> tuple[Edge, ...]:
+    """The `count` strongest edges into a node from each place upstream, nearest place first."""
+    into = attribution.upstream(node)
+    order = [place for place in reversed(attribution.reading.cut.order) if place in into]
+    return tuple(
+        Edge(source, node, weight)
+        for place in order
+        for source, weight in _strongest_sources(attribution, place, into, count)
+    )
+
+
+def circuit_graph(
+    attribution: Attribution, settings: Settings
+) -> tuple[tuple[Node, ...], tuple[Edge, ...], tuple[NodeId, ...]]:
+    """`(nodes, edges, expanded)` of a circuit: the selected nodes, the root, and what feeds them."""
+    root = attribution.target.root
+    sites = tuple(reversed(attribution.reading.sites))
+    top = {node: None for site in sites for node in attribution.selected[site]}
+    expanded = (root, *top)
+    edges: dict[tuple[NodeId, NodeId], Edge] = {}
+    for target in expanded:
+        for edge in strongest_edges(attribution, target, settings.edges):
+            edges[edge.source, target] = edge
+    nodes = {root: node_record(attribution, root, top=True)}
+    for site in sites:
+        nodes.update((node.id, node) for node in site_nodes(attribution, site))
+    for edge in edges.values():
+        if edge.source not in nodes:
+            nodes[edge.source] = node_record(attribution, edge.source)
+    return tuple(nodes.values()), tuple(edges.values()), expanded

@@ -1,0 +1,73 @@
+"""A model with its dictionaries, loaded."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from sae_lens import SAE
+
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.model import LanguageModel, hook_name
+from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
+from scd_tui.catalog.models import ModelSpec
+from scd_tui.errors import InputError
+from scd_tui.graph import ModelIdentity, Site
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Everything that attribution needs, on one device. `dictionaries` is in order of computation."""
+
+    model: LanguageModel
+    dictionaries: Mapping[Site, Dictionary]
+    identity: ModelIdentity
+
+
+def load(
+    spec: ModelSpec,
+    device: torch.device,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> LoadedModel:
+    """Load a model and its dictionaries in float32, whatever they are stored in.
+
+    `on_progress(stage, done, total)` is called as pieces arrive; what it raises ends the loading.
+    Raises InputError when a dictionary does not fit the model.
+    """
+    use_exact_float32()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    total = 1 + len(spec.dictionaries)
+    on_progress("loading the model", 0, total)
+    model = LanguageModel.boot(spec.model, device)
+    dictionaries: dict[Site, Dictionary] = {}
+    for done, (site, path) in enumerate(spec.dictionaries.items(), start=1):
+        on_progress(f"loading the dictionary at {site}", done, total)
+        if site.layer >= model.layers or not model.has_hook(hook_name(site)):
+            raise InputError(f"{path.name} is at {site}, and the model has no such place")
+        sae = SAE.load_from_disk(path, device=str(device), dtype="float32")
+        dictionaries[site] = Dictionary(site, sae)
+    on_progress("loaded", total, total)
+    assert_exact_float32()
+    revision, dictionaries_revision = spec.revisions()
+    identity = ModelIdentity(
+        name=spec.name,
+        revision=revision,
+        dictionaries=spec.dictionaries_name,
+        dictionaries_revision=dictionaries_revision,
+        device=device_label(device),
+        layers=model.layers,
+        context=model.context,
+        vocabulary=model.vocabulary,
+        prepends_bos=spec.prepends_bos,
+        sites=tuple(dictionaries),
+        sources=dict(spec.sources),
+        gate=spec.gate,
+    )
+    return LoadedModel(model, dictionaries, identity)
+
+
+def device_label(device: torch.device) -> str:
+    """`cpu`, or the CUDA device with its name."""
+    if device.type != "cuda":
+        return str(device)
+    return f"cuda:{device.index or 0} {torch.cuda.get_device_name(device)}"

@@ -1,0 +1,120 @@
+"""A circuit as a tree of text, for a terminal that only prints."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from rich.tree import Tree
+
+from scd_tui.graph import Circuit, Edge, Node, NodeId, parse_node
+from scd_tui.text import shorten, visible
+
+_LABEL_WIDTH = 48
+_BAR_WIDTH = 8
+TOWARDS, AWAY = "blue", "red"
+
+
+def bar(value: float, largest: float, width: int = _BAR_WIDTH) -> str:
+    """A bar of at most `width` cells for |value| against the largest."""
+    eighths = round(8 * width * min(1.0, abs(value) / largest)) if largest > 0 else 0
+    return "█" * (eighths // 8) + ("▏▎▍▌▋▊▉"[eighths % 8 - 1] if eighths % 8 else "")
+
+
+def signed(value: float) -> str:
+    """`+1.32` or `−0.11`: the sign is always there, so that colour is never needed."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _token(circuit: Circuit, position: int) -> str:
+    return visible(circuit.tokens[position].text)
+
+
+def _label(circuit: Circuit, node: NodeId) -> str:
+    ref = parse_node(node)
+    if ref.kind == "feature":
+        source = circuit.model.sources.get(str(ref.site), "")
+        return visible(circuit.explanations.get(f"{source}/{ref.index}", ""))
+    return {
+        "error": "what the dictionary leaves unexplained",
+        "token": "token embedding",
+        "pos": "positional embedding",
+        "root": "",
+    }[ref.kind]
+
+
+def _line(
+    circuit: Circuit, node: NodeId, value: float, largest: float, exact: float | None
+) -> Text:
+    ref = parse_node(node)
+    colour = TOWARDS if value >= 0 else AWAY
+    line = Text()
+    line.append(str(ref), style="bold")
+    line.append(f" {_token(circuit, ref.position)!r:<12} ", style="dim")
+    line.append(f"{signed(value)} ", style=colour)
+    line.append(f"{bar(value, largest):<{_BAR_WIDTH}} ", style=colour)
+    if exact is not None:
+        line.append(f"exact {signed(exact)} ", style="dim")
+    line.append(shorten(_label(circuit, node), _LABEL_WIDTH))
+    return line
+
+
+def _header(circuit: Circuit) -> list[RenderableType]:
+    target, model = circuit.target, circuit.model
+    lines = [
+        Text(f"{model.name} · {model.dictionaries} · {model.device}", style="dim"),
+        Text.assemble(("prompt ", "dim"), *(visible(token.text) for token in circuit.tokens)),
+        Text(
+            "next   "
+            + "  ".join(
+                f"{visible(c.token.text)!r} {c.probability:.1%}" for c in circuit.completions[:5]
+            )
+        ),
+        Text(f"metric {metric_words(circuit)} = {signed(circuit.metric_value)}"),
+    ]
+    if target.contrast_is_default and target.contrast is not None:
+        lines.append(Text("       the contrast is the likeliest other token", style="dim"))
+    if circuit.trust is not None and circuit.trust.overall.abs_spearman is not None:
+        scores = circuit.trust.overall
+        signs = "n/a" if scores.sign_agreement is None else f"{scores.sign_agreement:.0%}"
+        lines.append(
+            Text(f"trust  {scores.abs_spearman:.2f} over {scores.n} features, signs {signs}")
+        )
+    lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
+    return list(lines)
+
+
+def metric_words(circuit: Circuit) -> str:
+    """The metric in words, with the tokens and their probabilities."""
+    target = circuit.target
+    wanted = f"{visible(target.target.token.text)!r} ({target.target.probability:.1%})"
+    if target.contrast is not None:
+        contrast = target.contrast
+        return f"logit of {wanted} − {visible(contrast.token.text)!r} ({contrast.probability:.1%})"
+    words = {"logp": "log-probability of", "logit": "mean-centred logit of"}
+    return f"{words[target.metric]} {wanted}"
+
+
+def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
+    """Sites from the last to the first, each with its top nodes and their `upstream` strongest edges."""
+    nodes = {node.id: node for node in circuit.nodes}
+    into: dict[NodeId, list[Edge]] = {}
+    for edge in circuit.edges:
+        into.setdefault(edge.target, []).append(edge)
+    tops = [node for node in circuit.nodes if node.top and parse_node(node.id).kind != "root"]
+    largest = max((abs(node.effect) for node in tops), default=0.0)
+    tree = Tree(Text(metric_words(circuit), style="bold"), guide_style="dim")
+    for summary in circuit.sites:
+        here = [node for node in tops if parse_node(node.id).site == summary.site]
+        branch = tree.add(
+            Text.assemble(
+                (str(summary.site), "bold cyan"),
+                f"  {summary.share_explained:.0%} explained, features {signed(summary.features)}, "
+                f"error {signed(summary.error)}",
+            )
+        )
+        for node in here:
+            twig = branch.add(_line(circuit, node.id, node.effect, largest, node.exact))
+            edges = sorted(into.get(node.id, []), key=lambda edge: -abs(edge.weight))
+            for edge in edges[:upstream]:
+                source: Node = nodes[edge.source]
+                line = _line(circuit, source.id, edge.weight, largest, None)
+                twig.add(Text.assemble(("← ", "dim"), line))
+    return Group(*_header(circuit), tree)

@@ -1,0 +1,333 @@
+"""The records that every part of scd-tui speaks, and the one grammar of node names.
+
+A node has one name, on screen, in files and between processes. It is ASCII and holds no token text:
+
+    resid_post.11/1154@9     feature 1154 of the dictionary at resid_post of layer 11, at position 9
+    mlp_out.5/error@9        what that dictionary leaves unexplained at position 9
+    embed/token@3            the token embedding at position 3 (embed/pos@3: the positional one)
+    diff/1808-835@9          the root: logit(1808) - logit(835) at position 9
+    logp/1808@9, logit/1808@9    the other two metrics
+
+Names travel as strings (`NodeId`); `parse_node` gives the parts. Effects and edge weights are in
+the metric's own unit: nats for `logp`, logits (nats up to the softmax's constant) for the others.
+"""
+
+import re
+from functools import lru_cache
+from typing import Literal, NewType, get_args
+
+import msgspec
+
+SCHEMA_VERSION = 1
+"""Written into every saved circuit; a file of a later version is refused."""
+
+SiteKind = Literal["resid_pre", "hook_z", "attn_out", "resid_mid", "mlp_out", "resid_post"]
+Metric = Literal["diff", "logp", "logit"]
+NodeKind = Literal["feature", "error", "token", "pos", "root"]
+
+NodeId = NewType("NodeId", str)
+
+SITE_KINDS: tuple[SiteKind, ...] = get_args(SiteKind)
+"""In the order in which a block computes them."""
+METRICS: tuple[Metric, ...] = get_args(Metric)
+EMBEDDINGS = "embed"
+"""The place of the token and positional embeddings in node names, as `resid_post.3` is of others."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: immutable, compared by value, unknown fields in files are ignored."""
+
+
+class Site(msgspec.Struct, frozen=True, order=True):
+    """A hook point that has a dictionary. `str(site)` is its name, as in `mlp_out.5`."""
+
+    layer: int
+    kind: SiteKind
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.layer}"
+
+
+class NodeRef(msgspec.Struct, frozen=True):
+    """A node name taken apart. `str(ref)` gives the name back.
+
+    `site` and `index` are set for features, `site` alone for error nodes; `metric` and `token_ids`
+    (target, then contrast where the metric has one) for the root.
+    """
+
+    kind: NodeKind
+    position: int
+    site: Site | None = None
+    index: int | None = None
+    metric: Metric | None = None
+    token_ids: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What stands before the slash: the site's name, `embed`, or the metric."""
+        if self.site is not None:
+            return str(self.site)
+        return EMBEDDINGS if self.metric is None else self.metric
+
+    def __str__(self) -> str:
+        if self.kind == "feature":
+            what = str(self.index)
+        elif self.kind == "root":
+            what = "-".join(map(str, self.token_ids))
+        else:
+            what = self.kind
+        return f"{self.place}/{what}@{self.position}"
+
+    @property
+    def id(self) -> NodeId:
+        return NodeId(str(self))
+
+
+_NUMBER = r"(0|[1-9][0-9]{0,9})"
+_SITE = re.compile(rf"({'|'.join(SITE_KINDS)})\.{_NUMBER}", re.ASCII)
+_AT_SITE = re.compile(
+    rf"({'|'.join(SITE_KINDS)})\.{_NUMBER}/(?:{_NUMBER}|(error))@{_NUMBER}", re.ASCII
+)
+_LEAF = re.compile(rf"{EMBEDDINGS}/(token|pos)@{_NUMBER}", re.ASCII)
+_DIFF = re.compile(rf"(diff)/{_NUMBER}-{_NUMBER}@{_NUMBER}", re.ASCII)
+_SINGLE = re.compile(rf"(logp|logit)/{_NUMBER}@{_NUMBER}", re.ASCII)
+
+
+def parse_site(name: str) -> Site:
+    """Parse a site name such as `mlp_out.5`. Raises ValueError on anything else."""
+    found = _SITE.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name!r} is not a site; sites are named like mlp_out.5")
+    return Site(int(found[2]), found[1])  # type: ignore[arg-type]  # the pattern admits kinds only
+
+
+@lru_cache(maxsize=65_536)
+def parse_node(name: str) -> NodeRef:
+    """Parse a node name (the grammar is in this module's docstring). Raises ValueError."""
+    if found := _AT_SITE.fullmatch(name):
+        site = Site(int(found[2]), found[1])  # type: ignore[arg-type]
+        if found[4]:
+            return NodeRef("error", int(found[5]), site)
+        return NodeRef("feature", int(found[5]), site, int(found[3]))
+    if found := _LEAF.fullmatch(name):
+        return NodeRef(found[1], int(found[2]))  # type: ignore[arg-type]
+    if found := _DIFF.fullmatch(name):
+        return NodeRef(
+            "root", int(found[4]), metric="diff", token_ids=(int(found[2]), int(found[3]))
+        )
+    if found := _SINGLE.fullmatch(name):
+        return NodeRef("root", int(found[3]), metric=found[1], token_ids=(int(found[2]),))  # type: ignore[arg-type]
+    raise ValueError(f"{name!r} is not a node name; they look like resid_post.11/1154@9")
+
+
+def feature_id(site: Site, index: int, position: int) -> NodeId:
+    return NodeRef("feature", position, site, index).id
+
+
+def error_id(site: Site, position: int) -> NodeId:
+    return NodeRef("error", position, site).id
+
+
+class Token(Record, frozen=True):
+    """A vocabulary entry. `text` is the decoded token, bytes that are no UTF-8 as `\\xNN`."""
+
+    id: int
+    text: str
+
+
+class Completion(Record, frozen=True):
+    """A possible next token with its probability and raw logit on the unmodified model."""
+
+    token: Token
+    probability: float
+    logit: float
+
+
+class Target(Record, frozen=True):
+    """What is being explained: the metric, at a position, of a token (against another).
+
+    `contrast` is set for `diff` only. `logit` is the target's logit minus the mean logit.
+    `contrast_is_default` says that nobody chose the contrast: it was the likeliest other token.
+    """
+
+    metric: Metric
+    position: int
+    target: Completion
+    contrast: Completion | None = None
+    contrast_is_default: bool = False
+
+    @property
+    def root(self) -> NodeId:
+        ids = [self.target.token.id]
+        if self.contrast is not None:
+            ids.append(self.contrast.token.id)
+        return NodeRef("root", self.position, metric=self.metric, token_ids=tuple(ids)).id
+
+
+class Node(Record, frozen=True):
+    """A node of a circuit.
+
+    `effect` is the gradient estimate of what the metric loses without it; `exact` the same measured
+    by ablation, once it has been. `activation` is the feature's `f` (before `s_out`), or the norm
+    of an error or embedding vector; 0 for the root. `top` marks the strongest nodes of their site,
+    as against nodes that are there because an edge starts in them.
+    """
+
+    id: NodeId
+    effect: float
+    activation: float
+    exact: float | None = None
+    top: bool = False
+
+
+class Edge(Record, frozen=True):
+    """The part of the target node's effect that arrives from `source` along the direct path."""
+
+    source: NodeId
+    target: NodeId
+    weight: float
+
+
+class SiteSummary(Record, frozen=True):
+    """A site's sums over all positions and all active features, in the metric's unit.
+
+    `share_explained` = Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|); `explained_variance` is of
+    this prompt's activations; `active` the number of active (feature, position) pairs.
+    """
+
+    site: Site
+    features: float
+    error: float
+    constant: float
+    share_explained: float
+    explained_variance: float
+    active: int
+
+
+class TrustScores(Record, frozen=True):
+    """How far gradient effects can be believed: estimate against exact ablation of `n` features.
+
+    `abs_spearman` ranks |estimate| against |exact| and is the headline; `signed_spearman` is inflated
+    by having selected on |estimate|. `relative_error` = Σ|n - exact| / Σ|exact|. The four statistics
+    are None below 20 features (and where ranks are all tied).
+    """
+
+    n: int
+    abs_spearman: float | None
+    signed_spearman: float | None
+    sign_agreement: float | None
+    relative_error: float | None
+
+
+class SiteTrust(Record, frozen=True):
+    site: Site
+    scores: TrustScores
+
+
+class Trust(Record, frozen=True):
+    """Trust of a circuit, over its strongest features, and a site at a time."""
+
+    overall: TrustScores
+    sites: tuple[SiteTrust, ...] = ()
+
+
+class DictionaryGate(Record, frozen=True):
+    """Load-gate values of one dictionary. `passed` is the verdict; None where not measured."""
+
+    site: Site
+    l0: float | None = None
+    explained_variance: float | None = None
+    delta_ce: float | None = None
+    ce_recovered: float | None = None
+    passed: bool | None = None
+
+
+class ModelIdentity(Record, frozen=True, kw_only=True):
+    """What was loaded, exactly enough to load it again. Revisions are commits or content hashes.
+
+    `sources` maps a site's name to the id under which its features are labelled, where there is one.
+    """
+
+    name: str
+    revision: str
+    dictionaries: str
+    dictionaries_revision: str
+    device: str
+    dtype: str = "float32"
+    layers: int
+    context: int
+    vocabulary: int
+    prepends_bos: bool = False
+    sites: tuple[Site, ...] = ()
+    sources: dict[str, str] = {}
+    gate: tuple[DictionaryGate, ...] = ()
+
+
+class Settings(Record, frozen=True):
+    """How a circuit was cut down from all there is.
+
+    `top` nodes a site over all positions; `edges` strongest upstream nodes kept for each (target,
+    upstream site) pair.
+    """
+
+    top: int = 10
+    edges: int = 5
+    completions: int = 10
+
+
+class Circuit(Record, frozen=True, kw_only=True):
+    """A whole attribution: self-contained, so that it can be read without the model.
+
+    `expanded` lists the nodes whose upstream edges were kept: all top nodes and the root. Edges
+    out of leaves do not exist. `explanations` holds labels by `source/index`.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    prompt: str
+    tokens: tuple[Token, ...]
+    model: ModelIdentity
+    settings: Settings
+    target: Target
+    metric_value: float
+    completions: tuple[Completion, ...]
+    sites: tuple[SiteSummary, ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    expanded: tuple[NodeId, ...]
+    trust: Trust | None = None
+    explanations: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    notes: tuple[str, ...] = ()
+
+    def with_exact(self, exact: dict[NodeId, float]) -> "Circuit":
+        """The same circuit with measured effects filled in for the nodes named in `exact`."""
+        nodes = tuple(
+            msgspec.structs.replace(node, exact=exact.get(node.id, node.exact))
+            for node in self.nodes
+        )
+        return msgspec.structs.replace(self, nodes=nodes)
+
+
+def encode_circuit(circuit: Circuit) -> bytes:
+    """Serialise to indented JSON that ends in a newline."""
+    return msgspec.json.format(msgspec.json.encode(circuit), indent=1) + b"\n"
+
+
+def decode_circuit(data: bytes) -> Circuit:
+    """Read a saved circuit. Raises ValueError, in one sentence, on anything that is not one."""
+    try:
+        circuit = msgspec.json.decode(data, type=Circuit)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"not a circuit file: {error}") from None
+    if circuit.schema_version > SCHEMA_VERSION:
+        raise ValueError(
+            f"the file has schema version {circuit.schema_version}, this program reads up to "
+            f"{SCHEMA_VERSION}: install a newer scd-tui"
+        )
+    names = {node.id for node in circuit.nodes}
+    for name in names | {end for e in circuit.edges for end in (e.source, e.target)}:
+        parse_node(name)
+    ends = {end for edge in circuit.edges for end in (edge.source, edge.target)}
+    if missing := sorted(ends - names):
+        raise ValueError(f"the file has an edge of node {missing[0]}, which it does not hold")
+    return circuit

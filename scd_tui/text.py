@@ -1,0 +1,51 @@
+"""Text from outside, made safe to show.
+
+Tokens, prompts, explanations and file names are data. A byte-level vocabulary holds every byte there
+is, so a raw token can carry an escape sequence, and a bidirectional override can make a line read
+as something else. `visible` is the one function that every such string passes on its way to a
+screen; nothing that it returns can move a cursor, change a colour or reorder a line.
+"""
+
+import unicodedata
+
+_NAMED = {"\n": "⏎", "\t": "⇥"}
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Control, format (bidi, zero-width), surrogate, private, unassigned, line and paragraph separators."""
+
+
+def _spell(character: str) -> str:
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+class _Visible(dict[int, str]):
+    """A `str.translate` table that classifies each character once, the first time it is met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if character in _NAMED:
+            shown = _NAMED[character]
+        elif unicodedata.category(character) in _UNSAFE_CATEGORIES:
+            shown = _spell(character)
+        else:
+            shown = character
+        self[code] = shown
+        return shown
+
+
+_TABLE = _Visible()
+
+
+def visible(text: str) -> str:
+    """Return `text` with every control, format and unassigned character spelled out.
+
+    Newline and tab become `⏎` and `⇥`; the rest `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`.
+    """
+    return text.translate(_TABLE)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut `text` to at most `width` characters, with `…` where something is missing."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

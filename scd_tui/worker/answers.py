@@ -1,0 +1,264 @@
+"""Answers to requests: one at a time, with background work between them."""
+
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+import torch
+
+from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.circuit import node_record, site_nodes, site_summary, strongest_edges
+from scd_tui.attribution.explain import Explanation, ablate, explain, measure
+from scd_tui.attribution.load import LoadedModel, load
+from scd_tui.attribution.numerics import choose_device
+from scd_tui.attribution.trust import trust
+from scd_tui.catalog.models import find
+from scd_tui.errors import InputError
+from scd_tui.graph import NodeRef, Site
+from scd_tui.worker import protocol
+from scd_tui.worker.inbox import Inbox
+from scd_tui.worker.protocol import Message
+
+KEPT_CIRCUITS = 4
+"""Circuits that can still be asked about. Each holds the autograd graph of its prompt."""
+
+
+class Cancelled(Exception):
+    """The request being answered is no longer wanted."""
+
+
+class Server:
+    """Answers requests. `send` must be safe to call from the thread that calls `answer`."""
+
+    def __init__(self, inbox: Inbox, send: Callable[[Message], None]) -> None:
+        self._inbox = inbox
+        self._send = send
+        self._loaded: LoadedModel | None = None
+        self._circuits: OrderedDict[int, Explanation] = OrderedDict()
+        self._background: tuple[int, Iterator[None]] | None = None
+
+    def run(self) -> None:
+        """Serve until a shutdown; one request at a time, background work between them."""
+        while True:
+            request = self._inbox.take(wait=self._background is None)
+            if isinstance(request, protocol.Shutdown):
+                return
+            if request is not None:
+                self._guarded(request.request, lambda request=request: self._answer(request))  # type: ignore[misc]
+            elif self._background is not None:
+                self._step_background()
+
+    def _step_background(self) -> None:
+        assert self._background is not None
+        number, steps = self._background
+
+        def step() -> None:
+            self._check(number)
+            if next(steps, self) is self:
+                self._background = None
+
+        if not self._guarded(number, step):
+            self._background = None
+
+    def _guarded(self, number: int, work: Callable[[], None]) -> bool:
+        """Run `work`; turn what it raises into a `Failed`. Returns whether it went well."""
+        try:
+            work()
+        except Cancelled:
+            self._send(protocol.Failed(request=number, kind="cancelled", message="cancelled"))
+        except InputError as error:
+            self._send(protocol.Failed(request=number, kind="input", message=str(error)))
+        except torch.cuda.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            self._send(
+                protocol.Failed(
+                    request=number,
+                    kind="memory",
+                    message="the device is out of memory: free some of it, or start with "
+                    f"--device cpu ({str(error).splitlines()[0]})",
+                )
+            )
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            self._send(
+                protocol.Failed(
+                    request=number, kind="internal", message=f"{type(error).__name__}: {error}"
+                )
+            )
+        else:
+            return True
+        return False
+
+    def _check(self, number: int) -> None:
+        if self._inbox.closed.is_set() or self._inbox.is_cancelled(number):
+            raise Cancelled
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _answer(self, request: protocol.Request) -> None:
+        self._check(request.request)
+        match request:
+            case protocol.Load():
+                self._load(request)
+            case protocol.Tokenize():
+                tokens = self._model.model.tokenize(request.text)
+                self._send(protocol.Tokenized(request=request.request, tokens=tokens))
+            case protocol.Complete():
+                self._complete(request)
+            case protocol.Attribute():
+                self._attribute(request)
+            case protocol.Upstream():
+                self._upstream(request)
+            case protocol.Ablate():
+                self._ablate(request)
+            case protocol.Inspect():
+                self._inspect(request)
+            case protocol.Cancel() | protocol.Shutdown():
+                raise AssertionError("handled where requests are read")
+
+    @property
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise InputError("no model is loaded yet")
+        return self._loaded
+
+    def _circuit(self, number: int) -> Explanation:
+        if number not in self._circuits:
+            raise InputError("that circuit is no longer in memory: make it again")
+        self._circuits.move_to_end(number)
+        return self._circuits[number]
+
+    def _progress(self, number: int, stage: str, done: int, total: int) -> None:
+        self._check(number)
+        self._send(protocol.Progress(request=number, stage=stage, done=done, total=total))
+
+    def _load(self, request: protocol.Load) -> None:
+        try:
+            device = choose_device(request.device)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        number = request.request
+        self._circuits.clear()
+        self._background = None
+        self._loaded = load(
+            find(request.model),
+            device,
+            lambda stage, done, total: self._progress(number, stage, done, total),
+        )
+        self._send(protocol.Loaded(request=number, model=self._loaded.identity))
+
+    def _complete(self, request: protocol.Complete) -> None:
+        model = self._model.model
+        tokens = model.prompt(request.prompt)
+        completions = model.completions(model.next_token_logits(tokens), request.count)
+        self._send(
+            protocol.Completed(request=request.request, tokens=tokens, completions=completions)
+        )
+
+    def _attribute(self, request: protocol.Attribute) -> None:
+        number, loaded = request.request, self._model
+        total = len(loaded.dictionaries)
+        done = 0
+
+        def on_site(attribution: Attribution, site: Site) -> None:
+            nonlocal done
+            done += 1
+            self._check(number)
+            self._send(
+                protocol.SiteDone(
+                    request=number,
+                    summary=site_summary(attribution, site),
+                    nodes=site_nodes(attribution, site),
+                )
+            )
+            self._progress(number, "edges", done, total)
+
+        self._progress(number, "reading the prompt", 0, total)
+        explanation = explain(
+            loaded,
+            request.prompt,
+            target=request.target,
+            contrast=request.contrast,
+            metric=request.metric,
+            position=request.position,
+            settings=request.settings,
+            on_site=on_site,
+        )
+        self._circuits[number] = explanation
+        while len(self._circuits) > KEPT_CIRCUITS:
+            self._circuits.popitem(last=False)
+        self._send(protocol.Attributed(request=number, circuit=explanation.circuit))
+        self._background = (number, self._measure(number, explanation))
+
+    def _measure(self, number: int, explanation: Explanation) -> Iterator[None]:
+        """Ablate the strongest nodes, a batch a step, then tell the trust."""
+        exact: dict[NodeRef, float] = {}
+        start = time.perf_counter()
+        for batch, done, total in measure(explanation):
+            exact.update(batch)
+            self._send(
+                protocol.Measured(
+                    request=number,
+                    exact={node.id: value for node, value in batch.items()},
+                    done=done,
+                    total=total,
+                )
+            )
+            yield
+        self._send(
+            protocol.Trusted(
+                request=number,
+                trust=trust(explanation.attribution, exact),
+                seconds=time.perf_counter() - start,
+            )
+        )
+
+    def _upstream(self, request: protocol.Upstream) -> None:
+        attribution = self._circuit(request.circuit).attribution
+        edges = strongest_edges(attribution, request.node, request.count)
+        nodes = tuple(node_record(attribution, edge.source) for edge in edges)
+        self._send(
+            protocol.UpstreamFound(
+                request=request.request, node=request.node, nodes=nodes, edges=edges
+            )
+        )
+
+    def _ablate(self, request: protocol.Ablate) -> None:
+        explanation = self._circuit(request.circuit)
+        done = ablate(explanation, request.node, request.count)
+        model = explanation.loaded.model
+        order = done.shifts.argsort(descending=True, stable=True).tolist()
+
+        def shifts(ids: list[int], sign: int) -> tuple[protocol.TokenShift, ...]:
+            return tuple(
+                protocol.TokenShift(model.token(i), float(done.shifts[i]))
+                for i in ids[: request.count]
+                if float(done.shifts[i]) * sign > 0
+            )
+
+        self._send(
+            protocol.Ablated(
+                request=request.request,
+                node=request.node,
+                predicted=done.predicted,
+                exact=done.exact,
+                promoted=shifts(order, 1),
+                suppressed=shifts(order[::-1], -1),
+                completions=done.completions,
+            )
+        )
+
+    def _inspect(self, request: protocol.Inspect) -> None:
+        reading = self._circuit(request.circuit).attribution.reading
+        if request.site not in reading.encoded:
+            raise InputError(f"there is no dictionary at {request.site}")
+        self._send(
+            protocol.Inspected(
+                request=request.request,
+                site=request.site,
+                index=request.index,
+                activations=tuple(reading.activations(request.site, request.index).tolist()),
+            )
+        )

@@ -1,0 +1,50 @@
+"""The worker's process: its descriptors, its thread that reads, its main thread that answers.
+
+The device is used by the main thread only. Standard output belongs to the protocol, so the descriptor
+is moved away at once and everything that a library prints goes to stderr.
+"""
+
+import os
+import sys
+import threading
+from typing import BinaryIO
+
+from scd_tui.worker import protocol
+from scd_tui.worker.inbox import Inbox
+from scd_tui.worker.protocol import Message
+
+NICENESS = 5
+"""The screen goes before the computation."""
+
+
+def _claim_stdout() -> BinaryIO:
+    """Take the protocol's descriptor away from everything else; prints then go to stderr."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(private, "wb", buffering=0)
+
+
+def serve() -> int:
+    """Serve on stdin and stdout until stdin ends or a shutdown comes; returns the exit code."""
+    out = _claim_stdout()
+    os.nice(NICENESS)
+    inbox = Inbox(sys.stdin.buffer)
+    threading.Thread(target=inbox.read_forever, name="inbox", daemon=True).start()
+
+    def send(message: Message) -> None:
+        data = memoryview(protocol.frame(message))
+        while data:
+            data = data[out.write(data) :]
+
+    # Imported only now: it takes seconds, and what it prints must not meet the protocol.
+    import torch
+
+    from scd_tui.worker.answers import Server
+
+    # One core is left to the app that this process serves.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    try:
+        Server(inbox, send).run()
+    except BrokenPipeError:
+        return 1
+    return 0

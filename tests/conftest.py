@@ -1,0 +1,31 @@
+import pytest
+import torch
+from tiny import PROMPT, random_dictionaries, write_model
+
+from scd_tui.attribution.attribute import Reading, read
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.graph import Site
+
+
+# Matrices of a few dozen rows cost more to share between cores than to multiply on one.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    """A random GPT-2 of three layers, booted as every model is."""
+    folder = write_model(tmp_path_factory.mktemp("tiny"))
+    return LanguageModel.boot(folder, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session", params=["topk, layer norm", "relu, no normalisation"])
+def dictionaries(request: pytest.FixtureRequest) -> dict[Site, Dictionary]:
+    """A random dictionary at every sublayer of `tiny_model`, of two quite different kinds."""
+    return random_dictionaries(3, 32, topk=request.param.startswith("topk"))
+
+
+@pytest.fixture(scope="session")
+def reading(tiny_model: LanguageModel, dictionaries: dict[Site, Dictionary]) -> Reading:
+    """`PROMPT` read by `tiny_model` and `dictionaries`."""
+    return read(tiny_model, tiny_model.prompt(PROMPT), dictionaries)

@@ -1,0 +1,121 @@
+"""A randomly initialised GPT-2 and dictionaries small enough to check everything on.
+
+Weights are larger than a fresh model's and no bias is zero, so that no term can hide by vanishing.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from sae_lens import SAE
+from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
+from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.graph import Site, SiteKind
+
+TEXT = "the cat sat on the mat. To be or not to be, that is the question (a) [b] {c}"
+PROMPT = "the cat sat on the mat. To be"
+KINDS: tuple[SiteKind, ...] = ("attn_out", "mlp_out", "resid_post")
+
+
+def write_tokenizer(folder: Path) -> int:
+    """Save a byte-level BPE tokenizer; returns its vocabulary size."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        [TEXT] * 10,
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<|endoftext|>"],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|endoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+    )
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def write_model(folder: Path, *, layers: int = 3, width: int = 32, seed: int = 0) -> Path:
+    """Save a random GPT-2 with its tokenizer as a Hugging Face directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = write_tokenizer(folder)
+    torch.manual_seed(seed)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=vocabulary,
+            n_positions=32,
+            n_embd=width,
+            n_layer=layers,
+            n_head=4,
+            bos_token_id=0,
+            eos_token_id=0,
+            initializer_range=0.15,
+        )
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+def random_sae(
+    width: int, features: int, *, seed: int, topk: bool = True, hook: str = "hook"
+) -> SAE:
+    """A random SAE: TopK on layer-normed input with b_dec applied to it, or plain ReLU without."""
+    if topk:
+        sae: SAE = TopKSAE(
+            TopKSAEConfig(
+                d_in=width,
+                d_sae=features,
+                k=8,
+                normalize_activations="layer_norm",
+                apply_b_dec_to_input=True,
+                rescale_acts_by_decoder_norm=False,
+                device="cpu",
+            )
+        )
+    else:
+        sae = StandardSAE(
+            StandardSAEConfig(
+                d_in=width,
+                d_sae=features,
+                normalize_activations="none",
+                apply_b_dec_to_input=False,
+                device="cpu",
+            )
+        )
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sae.named_parameters():
+            scale = 0.2 if name.startswith("b_") else width**-0.5
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+    sae.cfg.metadata.hook_name = hook
+    return sae
+
+
+def random_dictionaries(
+    layers: int,
+    width: int,
+    *,
+    kinds: Iterable[SiteKind] = KINDS,
+    features: int = 64,
+    topk: bool = True,
+) -> dict[Site, Dictionary]:
+    """A random dictionary at each of `kinds` in every layer."""
+    sites = [Site(layer, kind) for layer in range(layers) for kind in kinds]
+    return {
+        site: Dictionary(site, random_sae(width, features, seed=100 + n, topk=topk))
+        for n, site in enumerate(sites)
+    }
