@@ -7,18 +7,22 @@ slow to import is imported by the command that needs it.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scd_tui import __version__
 from scd_tui.errors import InputError
 
-_COMMANDS = ("attribute", "open", "worker")
+if TYPE_CHECKING:
+    import torch
+
 _EPILOG = """\
 commands:
   scd-tui [PROMPT]            open the app, on the bundled model unless --model says otherwise
   scd-tui attribute PROMPT    print the circuit behind a completion, without the app
   scd-tui open FILE           walk a saved circuit; no model is needed
+  scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
   scd-tui worker              the process that owns the device; the app starts it
 
 A prompt that is a command's name goes behind two dashes: scd-tui -- open
@@ -148,15 +152,10 @@ def _run_attribute(argv: Sequence[str]) -> int:
 
     from scd_tui.attribution.explain import explain, measured_circuit
     from scd_tui.attribution.load import load
-    from scd_tui.attribution.numerics import choose_device
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
 
-    try:
-        device = choose_device(arguments.device)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    loaded = load(spec, device)
+    loaded = load(spec, _device(arguments.device))
     target = arguments.target
     if target is None:
         tokens = loaded.model.prompt(prompt)
@@ -184,6 +183,15 @@ def _run_attribute(argv: Sequence[str]) -> int:
     else:
         _print_tree(circuit)
     return 0
+
+
+def _device(name: str) -> "torch.device":
+    from scd_tui.attribution.numerics import choose_device
+
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _print_tree(circuit: object) -> None:
@@ -219,6 +227,57 @@ def _run_open(argv: Sequence[str]) -> int:
     return run_app(circuit=circuit)
 
 
+def _run_trust(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui trust",
+        description="Compare gradient effects with exact ablation over prompt sets: of each "
+        "statistic the median over a set's prompts, and in brackets the worst.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "sets", nargs="*", type=Path, metavar="SET.toml", help="prompt sets (default: the bundled)"
+    )
+    _add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="print every prompt's scores as JSON")
+    arguments = parser.parse_args(argv)
+    from scd_tui.catalog.models import find
+    from scd_tui.catalog.prompts import load_prompt_sets
+
+    spec, sets = find(arguments.model), load_prompt_sets(arguments.sets or None)
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.load import load
+    from scd_tui.attribution.survey import STATISTICS, summarise, survey, worst_set
+    from scd_tui.export.trust_table import HEADINGS, markdown, trust_row
+
+    loaded = load(spec, _device(arguments.device))
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("prompts", total=None)
+        found = list(
+            survey(
+                loaded,
+                sets,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
+    if arguments.json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    rows = summarise(found)
+    table: list[Sequence[str]] = [HEADINGS]
+    for row in rows:
+        cells = [(row.median[s], row.worst[s]) for s in STATISTICS]
+        table.append(trust_row(row.prompt_set, row.metric, row.prompts, cells))
+    sys.stdout.write(markdown(table))
+    if (worst := worst_set(rows)) is not None:
+        sys.stdout.write(f"\nLowest median: {worst.prompt_set}, by {worst.metric}.\n")
+    return 0
+
+
 def _run_worker(argv: Sequence[str]) -> int:
     argparse.ArgumentParser(
         prog="scd-tui worker",
@@ -229,13 +288,22 @@ def _run_worker(argv: Sequence[str]) -> int:
     return serve()
 
 
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "attribute": _run_attribute,
+    "open": _run_open,
+    "trust": _run_trust,
+    "worker": _run_worker,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    run, prefix = _run_app, "scd-tui"
+    run: Callable[[Sequence[str]], int] = _run_app
+    prefix = "scd-tui"
     if words and words[0] in _COMMANDS:
         prefix = f"scd-tui {words[0]}"
-        run = {"attribute": _run_attribute, "open": _run_open, "worker": _run_worker}[words.pop(0)]
+        run = _COMMANDS[words.pop(0)]
     try:
         return run(words)
     except InputError as error:

@@ -325,9 +325,10 @@ def decode_circuit(data: bytes) -> Circuit:
             f"{SCHEMA_VERSION}: install a newer scd-tui"
         )
     names = {node.id for node in circuit.nodes}
-    for name in names | {end for e in circuit.edges for end in (e.source, e.target)}:
-        parse_node(name)
     ends = {end for edge in circuit.edges for end in (edge.source, edge.target)}
-    if missing := sorted(ends - names):
-        raise ValueError(f"the file has an edge of node {missing[0]}, which it does not hold")
+    for name in (*names, *ends, *circuit.expanded):
+        if parse_node(name).position >= len(circuit.tokens):
+            raise ValueError(f"{name} is beyond the file's {len(circuit.tokens)} tokens")
+    if missing := sorted((ends | {circuit.target.root}) - names):
+        raise ValueError(f"the file names node {missing[0]} and does not hold it")
     return circuit

@@ -7,7 +7,6 @@ from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.graph import Site
 
-
 # Matrices of a few dozen rows cost more to share between cores than to multiply on one.
 torch.set_num_threads(1)
 

@@ -119,3 +119,13 @@ def random_dictionaries(
         site: Dictionary(site, random_sae(width, features, seed=100 + n, topk=topk))
         for n, site in enumerate(sites)
     }
+
+
+def write_dictionaries(folder: Path, layers: int, width: int) -> Path:
+    """Save a random dictionary a sublayer in sae_lens's own format, one folder a hook."""
+    for n, (layer, kind) in enumerate((layer, kind) for layer in range(layers) for kind in KINDS):
+        hook = f"blocks.{layer}.hook_{kind}"
+        sae = random_sae(width, 64, seed=100 + n, hook=hook)
+        sae.cfg.metadata.neuronpedia_id = f"tiny/{layer}-{kind}"
+        sae.save_model(folder / hook)
+    return folder

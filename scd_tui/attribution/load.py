@@ -46,6 +46,11 @@ def load(
             raise InputError(f"{path.name} is at {site}, and the model has no such place")
         sae = SAE.load_from_disk(path, device=str(device), dtype="float32")
         dictionaries[site] = Dictionary(site, sae)
+        if dictionaries[site].d_in != model.width:
+            raise InputError(
+                f"{path.name} reads activations of width {dictionaries[site].d_in} and the model "
+                f"has {model.width}: it belongs to another model"
+            )
     on_progress("loaded", total, total)
     assert_exact_float32()
     revision, dictionaries_revision = spec.revisions()

@@ -65,6 +65,11 @@ class LanguageModel:
         return int(self._bridge.cfg.n_layers)
 
     @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return int(self._bridge.cfg.d_model)
+
+    @property
     def context(self) -> int:
         """The longest prompt, in tokens."""
         return int(self._bridge.cfg.n_ctx)

@@ -16,7 +16,7 @@ from scd_tui.attribution.numerics import choose_device
 from scd_tui.attribution.trust import trust
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeRef, Site
+from scd_tui.graph import NodeRef, Site, parse_node
 from scd_tui.worker import protocol
 from scd_tui.worker.inbox import Inbox
 from scd_tui.worker.protocol import Message
@@ -99,6 +99,11 @@ class Server:
 
     def _answer(self, request: protocol.Request) -> None:
         self._check(request.request)
+        if isinstance(request, protocol.Upstream | protocol.Ablate):
+            try:
+                parse_node(request.node)
+            except ValueError as error:
+                raise InputError(str(error)) from None
         match request:
             case protocol.Load():
                 self._load(request)

@@ -129,7 +129,7 @@ def test_edges_out_of_every_node_sum_to_its_effect(attribution: Attribution) -> 
 def test_edges_into_a_residual_feature_sum_to_its_effect_with_every_constant(
     attribution: Attribution, dictionaries: dict[Site, Dictionary]
 ) -> None:
-    """Invariant (d). In GPT-2 a block adds no bias of its own: b_O and b_out are in attn_out and mlp_out."""
+    """Invariant (d). GPT-2 blocks add no bias of their own: b_O and b_out are in attn_out, mlp_out."""
     checked = 0
     for site in attribution.reading.sites:
         if site.kind != "resid_post":

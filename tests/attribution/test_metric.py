@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from scd_tui.attribution.attribute import Reading
+from scd_tui.attribution.metric import metric_value, resolve_target, warnings
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.errors import InputError
+from scd_tui.graph import Completion, Target, Token
+
+
+@pytest.fixture
+def logits(reading: Reading) -> torch.Tensor:
+    return reading.cut.logits.detach()
+
+
+def resolve(model: LanguageModel, reading: Reading, **wanted) -> Target:
+    return resolve_target(model, reading.cut.tokens, reading.cut.logits.detach(), **wanted)
+
+
+def test_the_metrics_are_their_definitions(
+    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor
+) -> None:
+    last = logits[-1].double()
+    expected = {
+        "diff": last[7] - last[11],
+        "logp": last.softmax(0)[7].log(),
+        "logit": last[7] - last.sum() / len(last),
+    }
+    for metric, value in expected.items():
+        contrast = 11 if metric == "diff" else None
+        target = resolve(tiny_model, reading, target=7, contrast=contrast, metric=metric)
+        assert float(metric_value(target, logits)) == pytest.approx(float(value), abs=1e-5)
+
+
+def test_without_a_contrast_the_likeliest_other_token_is_taken_and_said_to_be_so(
+    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor
+) -> None:
+    first, second = logits[-1].topk(2).indices.tolist()
+    chosen = resolve(tiny_model, reading, target=first)
+    assert chosen.contrast is not None and chosen.contrast.token.id == second
+    assert chosen.contrast_is_default
+    other = resolve(tiny_model, reading, target=second)
+    assert other.contrast is not None and other.contrast.token.id == first
+    named = resolve(tiny_model, reading, target=first, contrast=second)
+    assert not named.contrast_is_default
+
+
+def test_probabilities_are_those_of_the_position(
+    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor
+) -> None:
+    target = resolve(tiny_model, reading, target=7, metric="logp", position=2)
+    assert target.position == 2
+    assert target.target.probability == pytest.approx(float(logits[2].softmax(0)[7]))
+    assert resolve(tiny_model, reading, target=7, position=-1).position == len(logits) - 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"target": "the cat"}, "2 tokens"),
+        ({"target": "question"}, "with a leading space, ' question'"),
+        ({"target": ""}, "the target is empty"),
+        ({"target": 99_999}, "there is no token 99999"),
+        ({"target": -1}, "there is no token -1"),
+        ({"target": 7, "contrast": "the cat"}, "the contrast 'the cat' is 2 tokens"),
+        ({"target": 7, "contrast": 7}, "the contrast is the target itself"),
+        ({"target": 7, "contrast": 8, "metric": "logp"}, "logp has no contrast"),
+        ({"target": 7, "metric": "loss"}, "there is no metric 'loss'"),
+        ({"target": 7, "position": 9}, "positions 0 to 8"),
+        ({"target": 7, "position": -10}, "positions 0 to 8"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_in_one_sentence(
+    tiny_model: LanguageModel, reading: Reading, wanted: dict, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        resolve(tiny_model, reading, **wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saturated_log_probability_is_warned_of() -> None:
+    sure = Completion(Token(1, "x"), 0.99, 3.0)
+    assert "diff says more" in warnings(Target("logp", 0, sure))[0]
+    assert not warnings(Target("logp", 0, Completion(Token(1, "x"), 0.5, 3.0)))
+    assert not warnings(Target("diff", 0, sure, Completion(Token(2, "y"), 0.01, 1.0)))

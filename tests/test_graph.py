@@ -1,0 +1,170 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scd_tui.graph import (
+    SCHEMA_VERSION,
+    SITE_KINDS,
+    Circuit,
+    Completion,
+    Edge,
+    ModelIdentity,
+    Node,
+    NodeId,
+    NodeRef,
+    Settings,
+    Site,
+    Target,
+    Token,
+    decode_circuit,
+    encode_circuit,
+    parse_node,
+    parse_site,
+)
+
+NUMBERS = st.integers(min_value=0, max_value=10**9)
+SITES = st.builds(Site, NUMBERS, st.sampled_from(SITE_KINDS))
+NODES = st.one_of(
+    st.builds(lambda p, s, i: NodeRef("feature", p, s, i), NUMBERS, SITES, NUMBERS),
+    st.builds(lambda p, s: NodeRef("error", p, s), NUMBERS, SITES),
+    st.builds(lambda k, p: NodeRef(k, p), st.sampled_from(["token", "pos"]), NUMBERS),
+    st.builds(
+        lambda p, a, b: NodeRef("root", p, metric="diff", token_ids=(a, b)),
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+    ),
+    st.builds(
+        lambda m, p, a: NodeRef("root", p, metric=m, token_ids=(a,)),
+        st.sampled_from(["logp", "logit"]),
+        NUMBERS,
+        NUMBERS,
+    ),
+)
+
+
+@given(NODES)
+def test_every_node_name_is_ascii_and_parses_back_to_its_parts(ref: NodeRef) -> None:
+    assert ref.id.isascii()
+    assert parse_node(ref.id) == ref
+
+
+@given(st.text(max_size=40))
+def test_what_parses_is_written_the_same_way(text: str) -> None:
+    try:
+        ref = parse_node(text)
+    except ValueError:
+        return
+    assert ref.id == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resid_post.11/1154@9",
+        "hook_z.3/77@4",
+        "mlp_out.5/error@9",
+        "embed/token@3",
+        "embed/pos@3",
+        "diff/1808-835@9",
+        "logp/1808@9",
+        "logit/1808@0",
+    ],
+)
+def test_the_documented_names_parse(name: str) -> None:
+    assert str(parse_node(name)) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "resid_post.11/1154",
+        "resid_post.01/1@2",
+        "resid_post.1/-1@2",
+        "resid_post.1/1@2\n",
+        "resid_post.1/1@٣",
+        "other.1/1@2",
+        "diff/1@2",
+        "logp/1-2@3",
+        "embed/error@1",
+    ],
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a node name"):
+        parse_node(name)
+
+
+def test_a_site_name_parses_back() -> None:
+    assert parse_site("mlp_out.5") == Site(5, "mlp_out")
+    with pytest.raises(ValueError, match="not a site"):
+        parse_site("mlp_out")
+
+
+def small_circuit() -> Circuit:
+    there = Completion(Token(5, " question"), 0.06, 1.5)
+    target = Target("diff", 1, there, Completion(Token(6, "\x1b[31m"), 0.05, 1.25), True)
+    feature = NodeId("resid_post.0/3@1")
+    return Circuit(
+        prompt="that is\n",
+        tokens=(Token(1, "that"), Token(2, " is")),
+        model=ModelIdentity(
+            name="demo",
+            revision="abc",
+            dictionaries="topk",
+            dictionaries_revision="def",
+            device="cpu",
+            layers=1,
+            context=64,
+            vocabulary=10,
+            sites=(Site(0, "resid_post"),),
+        ),
+        settings=Settings(),
+        target=target,
+        metric_value=0.25,
+        completions=(there,),
+        sites=(),
+        nodes=(Node(target.root, 0.25, 0.0, top=True), Node(feature, 1.5, 2.0, top=True)),
+        edges=(Edge(feature, target.root, 1.5),),
+        expanded=(target.root,),
+    )
+
+
+def test_a_circuit_survives_being_saved() -> None:
+    circuit = small_circuit()
+    data = encode_circuit(circuit)
+    assert decode_circuit(data) == circuit
+    assert b"\x1b" not in data
+    assert msgspec.json.decode(data)["schema_version"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda d: d.update(schema_version=SCHEMA_VERSION + 1), "newer scd-tui"),
+        (lambda d: d.pop("tokens"), "not a circuit file"),
+        (lambda d: d["nodes"][0].update(id="nonsense"), "not a node name"),
+        (lambda d: d["edges"][0].update(source="mlp_out.0/9@0"), "does not hold it"),
+        (lambda d: d["nodes"][1].update(id="resid_post.0/3@7"), "beyond"),
+        (lambda d: d["nodes"][1].update(effect="much"), "not a circuit file"),
+    ],
+)
+def test_a_file_that_is_no_circuit_is_refused_in_one_sentence(change, complaint: str) -> None:
+    data = msgspec.json.decode(encode_circuit(small_circuit()))
+    change(data)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        decode_circuit(msgspec.json.encode(data))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"\x80\x04.", b"{" * 100_000])
+def test_bytes_that_are_no_json_object_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a circuit file"):
+        decode_circuit(data)
+
+
+def test_exact_effects_are_filled_in_by_name() -> None:
+    circuit = small_circuit()
+    measured = circuit.with_exact({circuit.nodes[1].id: 1.25})
+    assert [node.exact for node in measured.nodes] == [None, 1.25]

@@ -1,0 +1,28 @@
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scd_tui.text import shorten, visible
+
+
+@given(st.text())
+def test_nothing_that_controls_a_terminal_comes_through(text: str) -> None:
+    shown = visible(text)
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
+
+
+@given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S", "Zs"])))
+def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_what_is_spelled_out_can_be_read() -> None:
+    assert visible("a\x1b[31m\n\t\x9b\u202e\U000e0001") == "a\\x1b[31m⏎⇥\\x9b\\u202e\\U000e0001"
+
+
+@given(st.text(), st.integers(min_value=1, max_value=20))
+def test_shortened_text_fits_and_says_that_it_was_cut(text: str, width: int) -> None:
+    short = shorten(text, width)
+    assert len(short) <= width
+    assert short == text or short.endswith("…")

@@ -1,0 +1,322 @@
+"""The worker's answers, in this process: a pipe for its stdin, a list for its stdout."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from tiny import PROMPT, write_dictionaries, write_model
+
+from scd_tui.attribution.explain import measured_circuit
+from scd_tui.attribution.load import load
+from scd_tui.catalog.models import ModelSpec, from_folders
+from scd_tui.errors import InputError
+from scd_tui.graph import Circuit, NodeRef, Site, parse_node
+from scd_tui.worker import answers, protocol
+from scd_tui.worker.answers import Server
+from scd_tui.worker.inbox import Inbox
+from scd_tui.worker.protocol import Message
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
+    folder = tmp_path_factory.mktemp("spec")
+    return from_folders(
+        "tiny", write_model(folder / "model"), write_dictionaries(folder / "dictionaries", 3, 32)
+    )
+
+
+class Desk:
+    """A server to put requests to. `seen` is called with every message as it is sent."""
+
+    def __init__(self) -> None:
+        read, self._write = os.pipe()
+        self._stream = os.fdopen(read, "rb", buffering=0)
+        self.sent: list[Message] = []
+        self.seen = lambda message: None
+        self.inbox = Inbox(self._stream)
+        self._reader = threading.Thread(target=self.inbox.read_forever)
+        self._reader.start()
+
+    def put(self, *requests: protocol.Request) -> None:
+        for request in requests:
+            os.write(self._write, protocol.frame(request))
+
+    def run(self) -> list[Message]:
+        """Serve what was put until all of it, and the background, is done; return what was sent."""
+
+        def send(message: Message) -> None:
+            self.sent.append(protocol.decode_event(protocol.frame(message)[protocol.PREFIX :]))
+            self.seen(message)
+            if isinstance(message, protocol.Trusted):
+                self.finish()
+
+        Server(self.inbox, send).run()
+        self.finish()
+        self._reader.join()
+        return self.sent
+
+    def finish(self) -> None:
+        if self._write >= 0:
+            self.put(protocol.Shutdown(request=0))
+            os.close(self._write)
+            self._write = -1
+
+    def only(self, kind: type[Message], request: int | None = None) -> Message:
+        (found,) = self.all(kind, request)
+        return found
+
+    def all(self, kind: type[Message], request: int | None = None) -> list[Message]:
+        return [m for m in self.sent if isinstance(m, kind) and request in (None, m.request)]
+
+
+@pytest.fixture
+def desk(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    def find(name: str) -> ModelSpec:
+        if name != "tiny":
+            raise InputError(f"there is no model {name!r}")
+        return spec
+
+    monkeypatch.setattr(answers, "find", find)
+    desk = Desk()
+    yield desk
+    desk.finish()
+
+
+LOAD = protocol.Load(request=1, model="tiny", device="cpu")
+ATTRIBUTE = protocol.Attribute(request=2, prompt=PROMPT, target=7)
+
+
+@pytest.fixture(scope="module")
+def expected(spec: ModelSpec) -> Circuit:
+    from scd_tui.attribution.explain import explain
+
+    return measured_circuit(explain(load(spec, torch.device("cpu")), PROMPT, target=7))
+
+
+def test_an_attribution_streams_sites_then_the_circuit_then_measurements_then_trust(
+    desk: Desk, expected: Circuit
+) -> None:
+    desk.put(LOAD, ATTRIBUTE)
+    kinds = [type(message).__name__ for message in desk.run()]
+    loaded = desk.only(protocol.Loaded)
+    assert loaded.model == expected.model
+    stages = desk.all(protocol.Progress, 1)
+    assert [p.done for p in stages] == sorted(p.done for p in stages)
+    assert stages[-1].done == stages[-1].total == 10
+
+    sites = desk.all(protocol.SiteDone)
+    assert [s.summary for s in sites] == list(expected.sites)
+    attributed = desk.only(protocol.Attributed)
+    assert attributed.circuit.nodes == tuple(
+        node.__class__(node.id, node.effect, node.activation, None, node.top)
+        for node in expected.nodes
+    )
+    assert attributed.circuit.edges == expected.edges
+    assert desk.only(protocol.Trusted).trust == expected.trust
+    order = [kinds.index(k) for k in ("Loaded", "SiteDone", "Attributed", "Measured", "Trusted")]
+    assert order == sorted(order)
+    measured = {n: v for m in desk.all(protocol.Measured) for n, v in m.exact.items()}
+    assert measured.keys() >= {n.id for n in expected.nodes if n.exact is not None}
+    for node in expected.nodes:
+        if node.exact is not None:
+            assert measured[node.id] == pytest.approx(node.exact, abs=1e-5)
+
+
+def test_tokens_and_completions(desk: Desk, expected: Circuit) -> None:
+    desk.put(
+        LOAD,
+        protocol.Tokenize(request=2, text=PROMPT),
+        protocol.Complete(request=3, prompt=PROMPT),
+        protocol.Shutdown(request=0),
+    )
+    desk.run()
+    assert desk.only(protocol.Tokenized).tokens == expected.tokens
+    completed = desk.only(protocol.Completed)
+    assert completed.tokens == expected.tokens
+    assert [c.token for c in completed.completions] == [c.token for c in expected.completions]
+
+
+def test_upstream_ablation_and_activations_of_a_circuit(desk: Desk, expected: Circuit) -> None:
+    top = next(n for n in expected.nodes if parse_node(n.id).site == Site(2, "resid_post"))
+    features = [n for n in expected.nodes if parse_node(n.id).kind == "feature"]
+    node = features[0].id
+    ref = parse_node(node)
+    asked = {
+        3: protocol.Upstream(request=3, circuit=2, node=node),
+        4: protocol.Ablate(request=4, circuit=2, node=node),
+        5: protocol.Inspect(request=5, circuit=2, site=ref.site, index=ref.index),
+        6: protocol.Upstream(request=6, circuit=2, node="embed/token@0"),
+    }
+    desk.put(LOAD, ATTRIBUTE, *asked.values())
+    desk.run()
+    assert top.effect
+    found = desk.only(protocol.UpstreamFound, 3)
+    assert found.edges == tuple(e for e in expected.edges if e.target == node)
+    assert {n.id for n in found.nodes} == {e.source for e in found.edges}
+    assert desk.only(protocol.UpstreamFound, 6).edges == ()
+
+    ablated = desk.only(protocol.Ablated)
+    assert ablated.predicted == pytest.approx(features[0].effect)
+    assert ablated.exact == pytest.approx(features[0].exact, abs=1e-5)
+    assert all(s.shift > 0 for s in ablated.promoted)
+    assert all(s.shift < 0 for s in ablated.suppressed)
+    assert [s.shift for s in ablated.promoted] == sorted(
+        (s.shift for s in ablated.promoted), reverse=True
+    )
+    inspected = desk.only(protocol.Inspected)
+    assert len(inspected.activations) == len(expected.tokens)
+    assert inspected.activations[ref.position] == pytest.approx(features[0].activation)
+
+
+def test_requests_come_before_background_measurements(desk: Desk) -> None:
+    """A request that arrives while ablations go on is answered before the next batch."""
+
+    def ask(message: Message) -> None:
+        if isinstance(message, protocol.Measured) and not desk.all(protocol.Completed):
+            desk.put(protocol.Complete(request=50 + len(desk.sent), prompt=PROMPT))
+
+    desk.seen = ask
+    desk.put(LOAD, ATTRIBUTE)
+    desk.run()
+    kinds = [type(m) for m in desk.sent]
+    assert kinds.index(protocol.Completed) < kinds.index(protocol.Trusted)
+
+
+def test_a_cancelled_attribution_stops_between_two_sites_and_the_next_one_works(desk: Desk) -> None:
+    def cancel(message: Message) -> None:
+        if isinstance(message, protocol.SiteDone) and message.request == 2:
+            desk.put(protocol.Cancel(request=2))
+            while not desk.inbox.is_cancelled(2):
+                pass
+
+    desk.seen = cancel
+    again = protocol.Attribute(request=3, prompt=PROMPT, target=7)
+    desk.put(LOAD, ATTRIBUTE, again)
+    desk.run()
+    assert len(desk.all(protocol.SiteDone, 2)) == 1
+    assert desk.only(protocol.Failed).kind == "cancelled"
+    assert desk.only(protocol.Attributed).request == 3
+    assert desk.only(protocol.Trusted).request == 3
+
+
+def test_cancelled_measurements_end_without_a_trust(desk: Desk) -> None:
+    def cancel(message: Message) -> None:
+        if isinstance(message, protocol.Measured):
+            desk.put(protocol.Cancel(request=2))
+            while not desk.inbox.is_cancelled(2):
+                pass
+        if isinstance(message, protocol.Failed):
+            desk.finish()
+
+    desk.seen = cancel
+    desk.put(LOAD, ATTRIBUTE)
+    desk.run()
+    assert len(desk.all(protocol.Measured)) == 1
+    assert desk.only(protocol.Failed).kind == "cancelled"
+    assert not desk.all(protocol.Trusted)
+
+
+def test_a_bad_request_gets_its_sentence_and_the_worker_goes_on(desk: Desk) -> None:
+    absent = NodeRef("feature", 0, Site(0, "mlp_out"), 999).id
+    desk.put(
+        protocol.Complete(request=1, prompt="the"),
+        protocol.Load(request=2, model="nonesuch"),
+        protocol.Load(request=3, model="tiny", device="tpu"),
+        protocol.Load(request=4, model="tiny", device="cpu"),
+        protocol.Complete(request=5, prompt=""),
+        protocol.Attribute(request=6, prompt=PROMPT, target="the cat"),
+        protocol.Upstream(request=7, circuit=99, node=absent),
+        protocol.Attribute(request=8, prompt=PROMPT, target=7),
+        protocol.Upstream(request=9, circuit=8, node=absent),
+        protocol.Ablate(request=10, circuit=8, node="embed/pos@1"),
+        protocol.Inspect(request=11, circuit=8, site=Site(9, "mlp_out"), index=0),
+        protocol.Upstream(request=12, circuit=8, node="nonsense"),
+    )
+    desk.run()
+    failed = {f.request: f for f in desk.all(protocol.Failed)}
+    said = {
+        1: "no model is loaded yet",
+        2: "no model 'nonesuch'",
+        3: "use auto, cpu, cuda or cuda:N",
+        5: "the prompt is empty",
+        6: "is 2 tokens",
+        7: "no longer in memory",
+        9: "is not active in this prompt",
+        10: "only features and errors",
+        11: "no dictionary at mlp_out.9",
+        12: "not a node name",
+    }
+    assert failed.keys() == said.keys()
+    for number, words in said.items():
+        assert failed[number].kind == "input"
+        assert words in failed[number].message
+    assert desk.only(protocol.Trusted).request == 8
+
+
+def test_a_fault_inside_is_reported_as_one_and_survived(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(answers, "strongest_edges", broken)
+    desk.put(
+        LOAD,
+        ATTRIBUTE,
+        protocol.Upstream(request=3, circuit=2, node="embed/token@0"),
+        protocol.Complete(request=4, prompt=PROMPT),
+    )
+    desk.run()
+    failed = desk.only(protocol.Failed)
+    assert (failed.kind, failed.message) == ("internal", "ZeroDivisionError: on purpose")
+    assert "Traceback" in capsys.readouterr().err
+    assert desk.only(protocol.Completed)
+
+
+def test_memory_that_runs_out_says_what_would_fit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("tried to allocate 20 GiB\nmore")
+
+    monkeypatch.setattr(answers, "explain", full)
+    desk.put(LOAD, ATTRIBUTE, protocol.Shutdown(request=0))
+    desk.run()
+    failed = desk.only(protocol.Failed)
+    assert failed.kind == "memory"
+    assert "--device cpu (tried to allocate 20 GiB)" in failed.message
+
+
+def test_only_the_last_circuits_are_kept(desk: Desk) -> None:
+    count = answers.KEPT_CIRCUITS + 1
+    requests = [
+        protocol.Attribute(request=10 + n, prompt="the cat", target=n) for n in range(count)
+    ]
+    asked = [
+        protocol.Upstream(request=30 + n, circuit=10 + n, node="embed/token@0")
+        for n in range(count)
+    ]
+    desk.put(LOAD, *requests, *asked)
+    desk.run()
+    assert [f.request for f in desk.all(protocol.Failed)] == [30]
+    assert [u.request for u in desk.all(protocol.UpstreamFound)] == [
+        30 + n for n in range(1, count)
+    ]
+
+
+def test_a_closed_pipe_ends_the_worker_in_the_middle_of_its_work(desk: Desk) -> None:
+    """An app that is gone (a dropped connection) must not leave a process on the device."""
+
+    def hang_up(message: Message) -> None:
+        if isinstance(message, protocol.SiteDone):
+            os.close(desk._write)
+            desk._write = -1
+            desk.inbox.closed.wait(5)
+
+    desk.seen = hang_up
+    desk.put(LOAD, ATTRIBUTE)
+    desk.run()
+    assert len(desk.all(protocol.SiteDone)) == 1
+    assert not desk.all(protocol.Attributed)
