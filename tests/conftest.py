@@ -4,7 +4,9 @@ from tiny import PROMPT, random_dictionaries, write_model
 
 from scd_tui.attribution.attribute import Reading, read
 from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.catalog.models import DEFAULT_MODEL, find
 from scd_tui.graph import Site
 
 # Matrices of a few dozen rows cost more to share between cores than to multiply on one.
@@ -28,3 +30,9 @@ def dictionaries(request: pytest.FixtureRequest) -> dict[Site, Dictionary]:
 def reading(tiny_model: LanguageModel, dictionaries: dict[Site, Dictionary]) -> Reading:
     """`PROMPT` read by `tiny_model` and `dictionaries`."""
     return read(tiny_model, tiny_model.prompt(PROMPT), dictionaries)
+
+
+@pytest.fixture(scope="session")
+def demo() -> LoadedModel:
+    """The bundled model, through the path on which every model is loaded."""
+    return load(find(DEFAULT_MODEL), torch.device("cpu"))

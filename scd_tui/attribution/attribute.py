@@ -68,7 +68,7 @@ class Reading:
         """`[pos]`: a feature's f on every token."""
         encoded = self.encoded[site]
         chosen = encoded.indices == index
-        result = torch.zeros(len(self.cut.tokens), device=encoded.values.device)
+        result = encoded.values.new_zeros(len(self.cut.tokens))
         result[encoded.positions[chosen]] = encoded.values[chosen]
         return result
 

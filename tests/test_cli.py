@@ -1,0 +1,179 @@
+"""The command as a user calls it. In this process where a model is needed, so that torch loads once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scd_tui import __version__
+from scd_tui.cli import main
+from scd_tui.graph import decode_circuit, parse_node
+
+PROMPT = "When Mary and John went to the store, John gave a drink to"
+
+
+def command(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scd_tui", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
+
+
+def test_help_and_version_come_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from scd_tui.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'textual', 'rich', 'numpy', 'transformers', 'msgspec'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in ("attribute", "open", "trust", "worker", "--model", "--device"):
+        assert word in done.stdout
+    version = command("--version")
+    assert (version.returncode, version.stdout) == (0, f"scd-tui {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["attribute"], "no prompt was given"),
+        (["attribute", "x", "--prompt-file", "-"], "given twice"),
+        (["attribute", "x", "--prompt-file", "/nonexistent"], "given twice"),
+        (["attribute", "--prompt-file", "/nonexistent"], "/nonexistent cannot be read"),
+        (["attribute", "x", "--model", "dmo"], "no model 'dmo': use demo"),
+        (["attribute", "x", "--out", "/nonexistent/f"], "its folder does not exist"),
+        (["x", "--model", "dmo"], "no model 'dmo': use demo"),
+        (["open", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
+        (["trust", "/nonexistent.toml"], "is not a prompt set"),
+    ],
+)
+def test_a_wrong_call_gets_one_line_and_exit_code_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("scd-tui")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "words", [["attribute", "x", "--top", "0"], ["attribute", "x", "--metric", "loss"], ["--nope"]]
+)
+def test_arguments_that_do_not_parse_end_with_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_app_refuses_a_pipe_and_says_what_works_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = command("Copyright (C", stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert "scd-tui attribute" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["", "--target", ")"], "the prompt is empty"),
+        (["a" * 2000 + "!? " * 80], "and the model reads 64"),
+        ([PROMPT, "--target", " Mary Mary"], "the target ' Mary Mary' is 2 tokens"),
+        ([PROMPT, "--target", " Mary", "--contrast", " Mary"], "the contrast is the target itself"),
+        ([PROMPT, "--target", " Mary", "--position", "99"], "there is no position 99"),
+        ([PROMPT, "--device", "tpu"], "is not a device"),
+        ([PROMPT, "--metric", "logp", "--target", " Mary", "--contrast", " John"], "no contrast"),
+    ],
+)
+def test_what_the_model_cannot_do_is_a_wrong_call_too(
+    words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attribute", *words]) == 2
+    out, err = capfd.readouterr()
+    complaints = [line for line in err.splitlines() if line.startswith("scd-tui attribute: ")]
+    assert out == "" and len(complaints) == 1
+    assert said in complaints[0]
+    assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "circuit.json"
+    assert (
+        main(["attribute", PROMPT, "--target", " Mary", "--contrast", " John", "--out", str(path)])
+        == 0
+    )
+    return path
+
+
+def test_a_saved_circuit_is_whole_and_its_owner_s_alone(saved: Path) -> None:
+    circuit = decode_circuit(saved.read_bytes())
+    assert circuit.prompt == PROMPT
+    assert "".join(token.text for token in circuit.tokens) == PROMPT
+    assert circuit.target.target.token.text == " Mary"
+    assert circuit.trust is not None and circuit.trust.overall.n == 100
+    assert len(circuit.sites) == len(circuit.model.sites) == 12
+    assert circuit.explanations
+    tops = [n for n in circuit.nodes if n.top and parse_node(n.id).kind != "root"]
+    assert all(n.exact is not None for n in tops)
+    assert any(parse_node(e.source).kind == "token" for e in circuit.edges)
+    assert saved.stat().st_mode & 0o777 == 0o600
+
+
+def test_json_on_stdout_is_what_is_saved(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attribute", PROMPT, "--target", " Mary", "--contrast", " John", "--json"]) == 0
+    printed, kept = json.loads(capsys.readouterr().out), json.loads(saved.read_bytes())
+    printed.pop("seconds"), kept.pop("seconds")
+    assert printed == kept
+
+
+def test_the_prompt_can_come_from_a_file(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text(PROMPT + "\n")
+    assert main(["attribute", "--prompt-file", str(file), "--json", "--top", "2"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["prompt"] == PROMPT
+    per_site = [n for n in printed["nodes"] if n["id"].startswith("mlp_out.1/") and n["top"]]
+    assert len(per_site) == 3
+
+
+def test_a_saved_circuit_is_printed_without_any_model(saved: Path) -> None:
+    code = (
+        "import sys; from scd_tui.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "assert not {'torch', 'transformers', 'sae_lens'} & set(sys.modules)\n"
+        "raise SystemExit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "open", str(saved), "--print"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "' Mary'" in done.stdout and "resid_post.3" in done.stdout and "exact" in done.stdout
+
+
+def test_a_file_that_is_no_circuit_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text("{}")
+    assert main(["open", str(file)]) == 2
+    assert "cannot be opened: not a circuit file" in capsys.readouterr().err
+
+
+def test_hostile_prompts_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attribute", "[red]a[/] [@click=app.quit]b \x1b[31m", "--top", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "[red]a[/] [@click=app.quit]b \\x1b[31m" in out
+    assert "\x1b[31m" not in out
