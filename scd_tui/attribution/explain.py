@@ -38,13 +38,31 @@ class Explanation:
 class Ablation:
     """What removing one node did.
 
-    `shifts` `[vocabulary]`: log-probability that the node lends each token, clean minus ablated, in nats.
+    `clean`, `without` `[vocabulary]`: log-probabilities with and without the node, in nats.
     """
 
     predicted: float
     exact: float
-    shifts: torch.Tensor
+    clean: torch.Tensor
+    without: torch.Tensor
     completions: tuple[Completion, ...]
+
+    @property
+    def shifts(self) -> torch.Tensor:
+        """`[vocabulary]`: log-probability that the node lends each token, in nats."""
+        return self.clean - self.without
+
+
+TOKENS_IN_PLAY = 100
+"""Tokens that an ablation's effect on the vocabulary is told of. Among all of them, the largest shifts
+are those of tokens that the model would not say either way."""
+
+
+def tokens_in_play(ablation: Ablation) -> torch.Tensor:
+    """Ids of the 100 likeliest tokens with or without the node, most promoted first."""
+    best = torch.maximum(ablation.clean, ablation.without)
+    likeliest = best.argsort(descending=True, stable=True)[:TOKENS_IN_PLAY]
+    return likeliest[ablation.shifts[likeliest].argsort(descending=True, stable=True)]
 
 
 def explain(
@@ -138,6 +156,7 @@ def ablate(explanation: Explanation, node: NodeId, count: int) -> Ablation:
     return Ablation(
         predicted=attribution.effect(node),
         exact=float(value_at(target, clean) - value_at(target, without)),
-        shifts=clean.log_softmax(dim=-1) - without.log_softmax(dim=-1),
+        clean=clean.log_softmax(dim=-1),
+        without=without.log_softmax(dim=-1),
         completions=model.completions(without, count),
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scd_tui import demo
+from scd_tui.catalog.gate import read_gate
 from scd_tui.errors import InputError
 from scd_tui.graph import SITE_KINDS, DictionaryGate, Site, SiteKind
 
@@ -98,13 +99,13 @@ def from_folders(name: str, model: Path, dictionaries: Path) -> ModelSpec:
 
 def _bundled() -> ModelSpec:
     spec = from_folders(DEFAULT_MODEL, demo.model_dir(), demo.dictionaries_dir())
+    sites = {path.name: site for site, path in spec.dictionaries.items()}
     return replace(
-        spec, dictionaries_name="topk", features=demo.features_dir(), gate=_bundled_gate()
+        spec,
+        dictionaries_name="topk",
+        features=demo.features_dir(),
+        gate=read_gate(demo.gate_path(), sites),
     )
-
-
-def _bundled_gate() -> tuple[DictionaryGate, ...]:
-    return ()
 
 
 def _in_order(found: Mapping[Site, Path]) -> dict[Site, Path]:

@@ -10,7 +10,13 @@ import torch
 
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import node_record, site_nodes, site_summary, strongest_edges
-from scd_tui.attribution.explain import Explanation, ablate, explain, measure
+from scd_tui.attribution.explain import (
+    Explanation,
+    ablate,
+    explain,
+    measure,
+    tokens_in_play,
+)
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.numerics import choose_device
 from scd_tui.attribution.trust import trust
@@ -234,7 +240,7 @@ class Server:
         explanation = self._circuit(request.circuit)
         done = ablate(explanation, request.node, request.count)
         model = explanation.loaded.model
-        order = done.shifts.argsort(descending=True, stable=True).tolist()
+        order = tokens_in_play(done).tolist()
 
         def shifts(ids: list[int], sign: int) -> tuple[protocol.TokenShift, ...]:
             return tuple(

@@ -179,7 +179,10 @@ class TokenShift(msgspec.Struct, frozen=True):
 
 
 class Ablated(Message, frozen=True, kw_only=True, tag=True):
-    """What an ablation did: metric lost, tokens that the node promotes and suppresses, new completions."""
+    """What an ablation did: metric lost, tokens that the node promotes and suppresses, new completions.
+
+    The tokens are among the 100 likeliest, with or without the node.
+    """
 
     node: NodeId
     predicted: float
