@@ -5,7 +5,6 @@ is moved away at once and everything that a library prints goes to stderr.
 """
 
 import os
-import sys
 import threading
 from typing import BinaryIO
 
@@ -28,7 +27,8 @@ def serve() -> int:
     """Serve on stdin and stdout until stdin ends or a shutdown comes; returns the exit code."""
     out = _claim_stdout()
     os.nice(NICENESS)
-    inbox = Inbox(sys.stdin.buffer)
+    # Unbuffered: a buffered reader holds a lock while it waits, and Python aborts at exit over it.
+    inbox = Inbox(os.fdopen(os.dup(0), "rb", buffering=0))
     threading.Thread(target=inbox.read_forever, name="inbox", daemon=True).start()
 
     def send(message: Message) -> None:

@@ -1,5 +1,6 @@
 """The worker as the app starts it: its own process, real pipes, the bundled model."""
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -55,7 +56,10 @@ def started(*command: str) -> Iterator[Worker]:
     worker = Worker(*command)
     yield worker
     worker.process.kill()
-    worker.process.communicate()
+    worker.process.wait()
+    for pipe in (worker.stdin, worker.stdout, worker.process.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
 
 
 @pytest.fixture
