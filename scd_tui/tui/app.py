@@ -1,0 +1,469 @@
+"""The app: carries messages between the worker, the session and the main screen."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from rich.segment import Segments
+from rich.traceback import Traceback
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.message import Message as TextualMessage
+from textual.screen import Screen
+from textual.widgets import Input
+
+from scd_tui.catalog.prompts import Prompt, load_prompt_sets
+from scd_tui.errors import InputError
+from scd_tui.graph import Circuit, NodeId, parse_node
+from scd_tui.text import visible
+from scd_tui.tui.bindings import app_keys
+from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
+from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.ink import cut
+from scd_tui.tui.main_screen import MainScreen
+from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
+from scd_tui.tui.records import FeatureRecords, NoRecords, RecordState, find_labels, label_key
+from scd_tui.tui.saving import free_path, save
+from scd_tui.tui.session import Change, Choice, Notice, Session
+from scd_tui.tui.terminal import no_colour, over_ssh
+from scd_tui.tui.theme import SCD
+from scd_tui.tui.tree import CircuitTree
+from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
+from scd_tui.worker.protocol import Event, Message
+
+
+class Worker(Protocol):
+    """What the app needs of a `WorkerClient`."""
+
+    @property
+    def running(self) -> bool: ...
+    async def start(self) -> None: ...
+    def send(self, kind: type[Message], **fields: object) -> int: ...
+    async def close(self) -> None: ...
+
+
+WorkerFactory = Callable[[Callable[[Event], None], Callable[[WorkerExit], None]], Worker]
+
+
+class FromWorker(TextualMessage):
+    """An event of a worker, or its end, on its way through the app's own queue."""
+
+    def __init__(self, worker: int, content: Event | WorkerExit) -> None:
+        super().__init__()
+        self.worker = worker
+        self.content = content
+
+
+class ScdApp(App[int]):
+    """Circuits behind completions. With a `circuit`, no worker is started until one is asked for."""
+
+    TITLE = "scd-tui"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = app_keys()
+    PAUSE_GC_ON_SCROLL = True
+
+    def __init__(
+        self,
+        prompt: str | None = None,
+        model: str = "demo",
+        device: str = "auto",
+        circuit: Circuit | None = None,
+        *,
+        worker: WorkerFactory,
+        records: FeatureRecords | None = None,
+        colour: bool = True,
+        save_to: Path | None = None,
+    ) -> None:
+        # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
+        super().__init__(ansi_color=None if colour else True)
+        self.animation_level = "none"
+        self.register_theme(SCD)
+        self.theme = "scd" if colour else "ansi-dark"
+        self._colour = colour
+        self._first_prompt = prompt
+        self._records = records or NoRecords()
+        self._save_to = save_to
+        self._new_worker = worker
+        self._worker: Worker | None = None
+        self._worker_number = 0
+        self._labels: dict[str, str] = {}
+        self._states: dict[str, RecordState] = {}
+        self.session = Session(model, device, self._send, self._noticed, circuit)
+        if circuit is not None:
+            self._labels = {key: visible(text) for key, text in circuit.explanations.items()}
+        self.main = MainScreen(
+            self.session,
+            prompt if prompt is not None else self.session.prompt or "",
+            self.label,
+            self._state,
+        )
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.main
+
+    def on_mount(self) -> None:
+        self.main.set_class(not self._colour, "-no-color")
+        self._listen_for_signals()
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """The first frame has been drawn: now start what takes time."""
+        main = self.main
+        if self.session.store.circuit is not None:
+            main.circuit_tree.show(self.session.store)
+            main.draw_all()
+            self._find_labels()
+        else:
+            self._start_worker()
+
+    def _listen_for_signals(self) -> None:
+        """Leave the terminal as it was when told to go, as a job scheduler does."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+            except (NotImplementedError, RuntimeError, ValueError):
+                return  # not the main thread, as in some tests
+
+    # --- the worker ---------------------------------------------------------------------------
+
+    def _send(self, kind: type[Message], **fields: object) -> int:
+        if self._worker is None:
+            raise WorkerGone("no worker was started")
+        return self._worker.send(kind, **fields)
+
+    def _start_worker(self) -> None:
+        self.run_worker(self._start(), group="worker", exclusive=True)
+
+    async def _start(self) -> None:
+        old, self._worker = self._worker, None
+        self._worker_number += 1
+        number = self._worker_number
+        self.session.starting()
+        if old is not None:
+            await old.close()
+        worker = self._new_worker(
+            lambda event: self._post(number, event), lambda how: self._post(number, how)
+        )
+        try:
+            await worker.start()
+        except WorkerGone as error:
+            self.session.could_not_start(str(error))
+            return
+        self._worker = worker
+        if self._first_prompt is not None:
+            prompt, self._first_prompt = self._first_prompt, None
+            self.session.complete(prompt)
+        self.session.started()
+
+    def _post(self, worker: int, content: Event | WorkerExit) -> None:
+        self.post_message(FromWorker(worker, content))
+
+    @on(FromWorker)
+    def _from_worker(self, message: FromWorker) -> None:
+        if message.worker != self._worker_number:
+            return  # the last words of a worker that was replaced
+        if isinstance(message.content, WorkerExit):
+            self.session.ended(message.content)
+        else:
+            self.session.handle(message.content)
+
+    async def on_unmount(self) -> None:
+        if self._worker is not None:
+            await self._worker.close()
+
+    # --- what the session says ----------------------------------------------------------------
+
+    def _noticed(self, notice: Notice) -> None:
+        main = self.main
+        if not main.is_running:
+            return
+        match notice.change:
+            case Change.COMPLETIONS:
+                main.draw_completions()
+            case Change.CIRCUIT:
+                main.close_filter()
+                main.circuit_tree.show(self.session.store)
+                main.draw_completions()
+                self._find_labels()
+            case Change.GREW:
+                main.circuit_tree.grew()
+                self._find_labels()
+            case Change.UPSTREAM if notice.node is not None:
+                main.circuit_tree.upstream_changed(notice.node)
+                self._find_labels()
+            case Change.VALUES:
+                main.circuit_tree.refresh()
+                main.draw_feature(top=False)
+            case Change.DETAIL:
+                main.draw_feature(top=False)
+        if notice.change in (Change.CIRCUIT, Change.GREW):
+            main.draw_circuit_frame()
+        main.draw_lines()
+
+    # --- labels and records -------------------------------------------------------------------
+
+    def label(self, node: NodeId) -> str:
+        """A feature's explanation as far as it is known, "" otherwise."""
+        key = self.session.store.feature_key(node)
+        return "" if key is None else self._labels.get(label_key(*key), "")
+
+    def _state(self, node: NodeId) -> RecordState:
+        key = self.session.store.feature_key(node)
+        known = None if key is None else self._states.get(label_key(*key))
+        return known or RecordState()
+
+    def _find_labels(self) -> None:
+        """Look up the labels of all nodes that have none yet, in a thread."""
+        wanted = {
+            key
+            for node in self.session.store.take_new()
+            if (key := self.session.store.feature_key(node)) is not None
+            and label_key(*key) not in self._labels
+        }
+        if wanted:
+            # A mark that they are being looked up, so that they are not asked for twice.
+            self._labels.update({label_key(*key): "" for key in wanted})
+            self.run_worker(self._fetch_labels(wanted), group="labels")
+
+    async def _fetch_labels(self, wanted: Iterable[tuple[str, int]]) -> None:
+        try:
+            found = await asyncio.to_thread(find_labels, self._records, wanted)
+        except (OSError, ValueError) as error:
+            self.session.say(f"labels cannot be read: {visible(str(error))}", "warn")
+            return
+        self._labels.update({key: visible(text) for key, text in found.items()})
+        self.main.circuit_tree.refresh()
+
+    @on(MainScreen.Rested)
+    def _rested(self) -> None:
+        """Ask for what is missing about the row under the cursor."""
+        item = self.main.circuit_tree.current
+        if item is None or item.node is None:
+            return
+        ref = parse_node(item.node)
+        if ref.site is None or ref.index is None:
+            return
+        self.session.inspect(ref.site, ref.index)
+        key = self.session.store.feature_key(item.node)
+        if key is not None and label_key(*key) not in self._states:
+            self.run_worker(self._fetch_record(key), group="record", exclusive=True)
+
+    async def _fetch_record(self, key: tuple[str, int]) -> None:
+        try:
+            record = await asyncio.to_thread(self._records.record, *key)
+            state = RecordState(record, looked_up=True)
+        except (OSError, ValueError) as error:
+            state = RecordState(looked_up=True, problem=f"no record: {visible(str(error))}")
+        self._states[label_key(*key)] = state
+        self.main.draw_feature(top=False)
+
+    # --- messages of the panes ----------------------------------------------------------------
+
+    @on(Input.Submitted, "#prompt")
+    def _prompt_submitted(self, event: Input.Submitted) -> None:
+        if not event.value:
+            self.session.say("type a prompt first, or choose one: tab, then p", "warn")
+            return
+        self.session.complete(event.value)
+        self.main.action_pane("circuit")
+
+    @on(CompletionList.Chosen)
+    def _target_chosen(self, message: CompletionList.Chosen) -> None:
+        self.session.set_target(message.token)
+
+    @on(CompletionList.Contrasted)
+    def _contrast_chosen(self, message: CompletionList.Contrasted) -> None:
+        if message.token == self.session.target_token:
+            self.session.say("that is the target: choose another token to hold it against", "warn")
+        elif message.token == self.session.choice.contrast:
+            self.session.set_contrast(None)
+        else:
+            self.session.set_contrast(message.token)
+
+    @on(CircuitTree.Wanted)
+    def _upstream_wanted(self, message: CircuitTree.Wanted) -> None:
+        self.session.ask_upstream(message.node)
+
+    # --- actions ------------------------------------------------------------------------------
+
+    def action_target(self) -> None:
+        session = self.session
+        if session.prompt is None:
+            session.say("type a prompt first", "warn")
+            return
+        target = contrast = ""
+        circuit = session.store.circuit
+        if circuit is not None and session.target_token is not None:
+            target = circuit.target.target.token.text
+            if circuit.target.contrast is not None and not circuit.target.contrast_is_default:
+                contrast = circuit.target.contrast.token.text
+
+        def chosen(choice: Choice | None) -> None:
+            if choice is not None:
+                session.attribute(choice, "diff" if choice.contrast is not None else None)
+
+        self.push_screen(AskTarget(target, contrast), chosen)
+
+    def action_prompts(self) -> None:
+        try:
+            sets = load_prompt_sets()
+        except InputError as error:
+            self.session.say(visible(str(error)), "warn")
+            return
+        if not sets:
+            self.session.say("no prompt sets are installed", "warn")
+            return
+
+        def chosen(prompt: Prompt | None) -> None:
+            if prompt is not None:
+                self.main.prompt_line.value = prompt.text
+                self.session.complete(prompt.text, Choice(prompt.target, prompt.contrast))
+                self.main.action_pane("circuit")
+
+        self.push_screen(PromptPicker(sets), chosen)
+
+    def action_metric(self) -> None:
+        self.session.next_metric()
+
+    def action_ablate(self) -> None:
+        item = self.main.circuit_tree.current
+        if item is None or item.node is None:
+            self.session.say("put the cursor on a feature or an error node first", "warn")
+        else:
+            self.session.ablate(item.node)
+
+    def action_save(self) -> None:
+        circuit = self.session.snapshot()
+        if circuit is None:
+            self.session.say("there is no circuit to save yet", "warn")
+            return
+        labels = {key: text for key, text in self._labels.items() if text}
+        self.run_worker(self._save(circuit, labels), group="save")
+
+    async def _save(self, circuit: Circuit, labels: dict[str, str]) -> None:
+        path = free_path(self._save_to or Path.cwd(), circuit)
+        try:
+            await asyncio.to_thread(save, path, circuit, labels)
+        except OSError as error:
+            self.session.say(f"not saved: {visible(str(error))}", "bad")
+        else:
+            self.session.say(f"saved to {visible(str(path))}", "good")
+
+    def action_copy(self) -> None:
+        item = self.main.circuit_tree.current
+        if item is not None:
+            self.copy_to_clipboard(item.node or item.place)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy by every route there is, cleaned, and say which."""
+        cleaned = visible(text)
+        if len(cleaned.encode()) > MAXIMUM_OSC52:
+            self.session.say("too long to copy through a terminal", "warn")
+            return
+        super().copy_to_clipboard(cleaned)
+        self.run_worker(self._copy(cleaned), group="copy")
+
+    async def _copy(self, text: str) -> None:
+        tmux = await copy_through_tmux(text, os.environ)
+        route = "tmux, and to the terminal (OSC 52)" if tmux else "the terminal (OSC 52)"
+        self.session.say(f"copied {cut(text, 40)} to {route}", "good")
+
+    def action_restart(self) -> None:
+        self.session.say("")
+        if self._worker is not None and self._worker.running:
+            self.session.ended(WorkerExit(None, None, fault="you restarted it"))
+        self._start_worker()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self.key_sections()))
+
+    def key_sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """What every key does, by pane, from the bindings that are in force."""
+        owners: tuple[tuple[str, tuple[DOMNode, ...]], ...] = (
+            ("everywhere", (self, self.main)),
+            ("circuit", (self.main.circuit_tree,)),
+            ("completions", (self.main.completions,)),
+        )
+        sections: list[tuple[str, list[tuple[str, str]]]] = []
+        for name, nodes in owners:
+            keys = [
+                (self._keymap.get(one.id) or one.key_display or one.key, one.description)
+                for node in nodes
+                for one in node.BINDINGS
+                if isinstance(one, Binding) and one.id is not None
+            ]
+            sections.append((name, keys))
+        return sections
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        nodes: tuple[DOMNode, ...] = (self, self.main)
+        for node in nodes:
+            for one in node.BINDINGS:
+                if isinstance(one, Binding) and one.action not in ("command_palette", "quit"):
+                    words = one.description[:1].upper() + one.description[1:]
+                    run = self._command(node, one.action)
+                    yield SystemCommand(words, f"key {one.key_display}", run)
+
+    def _command(self, node: DOMNode, action: str) -> Callable[[], None]:
+        def run() -> None:
+            self.call_later(self.run_action, action, node)
+
+        return run
+
+    async def action_quit(self) -> None:
+        self.exit(0)
+
+    def _fatal_error(self) -> None:
+        """Leave after an unexpected exception, with a traceback that shows no values.
+
+        Textual's own prints local variables, and with them prompts and tokens.
+        """
+        self.bell()
+        traceback = Traceback(show_locals=False, width=None)
+        self._exit_renderables.append(
+            Segments(self.console.render(traceback, self.console.options))
+        )
+        self._close_messages_no_wait()
+
+
+def run_app(
+    prompt: str | None = None,
+    model: str = "demo",
+    device: str = "auto",
+    circuit: Circuit | None = None,
+    worker_command: Sequence[str] | None = None,
+) -> int:
+    """Run the app until it is left, and return its exit code."""
+
+    def worker(on_event: Callable[[Event], None], on_exit: Callable[[WorkerExit], None]) -> Worker:
+        return WorkerClient(worker_command, on_event=on_event, on_exit=on_exit)
+
+    for name in ("COLUMNS", "LINES"):
+        # Exported ones would be believed before the terminal, and resizing would have no effect.
+        os.environ.pop(name, None)
+    app = ScdApp(
+        prompt,
+        model,
+        device,
+        circuit,
+        worker=worker,
+        records=_bundled_records(model if circuit is None else circuit.model.name),
+        colour=not no_colour(os.environ),
+    )
+    app.run(mouse=not over_ssh(os.environ))
+    return app.return_code or 0
+
+
+def _bundled_records(model: str) -> FeatureRecords:
+    from scd_tui import demo
+    from scd_tui.neuronpedia.bundled import BundledFeatures
+
+    return BundledFeatures(demo.features_dir()) if model == "demo" else NoRecords()

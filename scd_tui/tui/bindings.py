@@ -1,0 +1,83 @@
+"""Every key of the app, in one place. Each has an id, so that a keymap can change it."""
+
+from textual.binding import Binding, BindingType
+
+
+def key(
+    name: str, keys: str, action: str, description: str, shown: str = "", priority: bool = False
+) -> Binding:
+    """A binding; `shown` is how help writes its keys, where that is shorter than the keys."""
+    return Binding(
+        keys, action, description, id=name, key_display=shown or None, show=False, priority=priority
+    )
+
+
+def app_keys() -> list[BindingType]:
+    """Keys that work everywhere, except that letters typed into a text line are text."""
+    return [
+        key("app.help", "question_mark,f1", "help", "show every key", "?"),
+        key("app.quit", "q", "quit", "quit", "q"),
+        key("app.palette", "colon,ctrl+p", "command_palette", "command palette", ": ^p"),
+        key("ask.prompts", "p", "prompts", "choose from the prompt sets", "p"),
+        key("ask.target", "t", "target", "type a target token, and a contrast", "t"),
+        key("ask.metric", "m", "metric", "next metric: diff, logp, logit", "m"),
+        key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
+        key("node.copy", "y", "copy", "copy the node's name", "y"),
+        key("circuit.save", "s", "save", "save the circuit to a file", "s"),
+        key("worker.restart", "R,ctrl+r", "restart", "restart the worker, and what it did", "R ^r"),
+        key("app.suspend", "ctrl+z", "suspend_process", "to the shell; fg comes back", "^z"),
+    ]
+
+
+def screen_keys() -> list[BindingType]:
+    """Keys that lead from one pane of the main screen to another."""
+    return [
+        key("app.back", "escape", "step_back", "end the filter, cancel what runs, go back", "esc"),
+        key("app.next", "tab", "next_pane(1)", "next pane", "tab"),
+        key("app.previous", "shift+tab", "next_pane(-1)", "previous pane", "⇧tab"),
+        key("pane.prompt", "i", "focus_prompt", "edit the prompt", "i"),
+        key("pane.completions", "1", "pane('completions')", "go to the completions", "1"),
+        key("pane.circuit", "2", "pane('circuit')", "go to the circuit", "2"),
+        key("pane.feature", "3", "pane('feature')", "go to the feature", "3"),
+    ]
+
+
+def list_keys() -> list[BindingType]:
+    """Motions that all three panes share."""
+    return [
+        key("move.up", "up,k", "move(-1)", "up", "↑ k"),
+        key("move.down", "down,j", "move(1)", "down", "↓ j"),
+        key("move.page_up", "pageup,ctrl+b", "page(-1)", "a page up", "pgup"),
+        key("move.page_down", "pagedown,ctrl+f", "page(1)", "a page down", "pgdn"),
+        key("move.half_up", "ctrl+u", "half(-1)", "half a page up", "^u"),
+        key("move.half_down", "ctrl+d", "half(1)", "half a page down", "^d"),
+        key("move.top", "g,home", "top", "first line", "g"),
+        key("move.bottom", "G,end", "bottom", "last line", "G"),
+    ]
+
+
+def tree_keys() -> list[BindingType]:
+    """Keys of the circuit tree."""
+    return [
+        *list_keys(),
+        key("tree.open", "enter", "open", "unfold, or compute the edges again", "enter"),
+        key("tree.fold", "space", "toggle_fold", "fold or unfold", "space"),
+        key("tree.in", "right,l", "unfold", "unfold, then to the first row below", "→ l"),
+        key("tree.out", "left,h", "fold", "fold, then to the row above in the tree", "← h"),
+        key("tree.next", "J", "sibling(1)", "next row of the same parent", "J"),
+        key("tree.previous", "K", "sibling(-1)", "previous row of the same parent", "K"),
+        key("tree.later", "right_square_bracket", "position(1)", "to the next token position", "]"),
+        key("tree.earlier", "left_square_bracket", "position(-1)", "to the previous position", "["),
+        key("tree.unfold_all", "E", "unfold_all", "unfold every site", "E"),
+        key("tree.fold_all", "C", "fold_all", "fold every site", "C"),
+        key("tree.filter", "slash", "filter", "filter by name, token or explanation", "/"),
+    ]
+
+
+def completion_keys() -> list[BindingType]:
+    """Keys of the completions pane."""
+    return [
+        *list_keys(),
+        key("completions.target", "enter,l,right", "choose", "explain this completion", "enter"),
+        key("completions.contrast", "c", "contrast", "hold the target against this one", "c"),
+    ]

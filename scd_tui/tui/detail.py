@@ -1,0 +1,469 @@
+"""What the feature pane says of the row under the cursor: pure functions to lines of spans."""
+
+from collections.abc import Iterable, Sequence
+
+from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, parse_site
+from scd_tui.neuronpedia.records import Activation, FeatureRecord
+from scd_tui.text import visible
+from scd_tui.tui.ink import Ink, Line, Span, wrap
+from scd_tui.tui.numbers import percent, probability, signed, tenths
+from scd_tui.tui.paint import describe_node, quoted, site_title, tone
+from scd_tui.tui.records import RecordState
+from scd_tui.tui.rows import Item
+from scd_tui.tui.store import CircuitStore
+from scd_tui.worker.protocol import TokenShift
+
+SHOWN_CONTEXTS = 10
+CONTEXT_LINES = 3
+"""Lines that one top activation may take before it is cut down to what surrounds its peak."""
+
+
+def shade(level: int) -> Ink:
+    """The ink for a token whose activation is `level` tenths of the largest."""
+    return "text" if level == 0 else "shade1" if level < 4 else "shade2" if level < 7 else "shade3"
+
+
+_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
+
+def shaded(tokens: Sequence[str], values: Sequence[float], peak: int | None = None) -> list[Span]:
+    """Tokens with their activations: shaded, and numbered in tenths of the largest.
+
+    The token at `peak` stands between `«` and `»`, so that colour is not needed to find it.
+    """
+    largest = max(values, default=0.0)
+    spans: list[Span] = []
+    for index, (token, value) in enumerate(zip(tokens, values, strict=False)):
+        level = tenths(value, largest)
+        if index == peak:
+            lead = len(token) - len(token.lstrip(" "))
+            # The space stays outside, where a line can be broken.
+            spans.append((token[:lead], "text"))
+            spans.append((f"«{token[lead:]}»", "peak"))
+        else:
+            spans.append((token, shade(level)))
+        if level and index != peak:
+            spans.append((_SUPERSCRIPTS[level], "dim"))
+    return spans
+
+
+def window(activation: Activation, width: int) -> tuple[list[str], list[float], int, bool, bool]:
+    """Tokens and values of a context around its peak that fit in `width` cells or so.
+
+    Returns them with the peak's new index, and whether something was cut before and after.
+    """
+    tokens = [visible(token) for token in activation.tokens]
+    values = list(activation.values)
+    peak = min(max(activation.max_index, 0), len(tokens) - 1)
+    start, end = peak, peak + 1
+    used = len(tokens[peak]) + 3
+    while start > 0 or end < len(tokens):
+        # What comes before a feature fires explains it more often than what follows.
+        back = start > 0 and (end >= len(tokens) or (peak - start) <= 2 * (end - peak - 1))
+        token = tokens[start - 1] if back else tokens[end]
+        size = len(token) + 1
+        if used + size > width:
+            break
+        used += size
+        if back:
+            start -= 1
+        else:
+            end += 1
+    cut_before, cut_after = start > 0, end < len(tokens)
+    return tokens[start:end], values[start:end], peak - start, cut_before, cut_after
+
+
+def _heading(text: str) -> Line:
+    return ((text, "heading"),)
+
+
+def _field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
+    return wrap([(name.ljust(7), "dim"), *spans], width, indent=7)
+
+
+def describe(
+    item: Item, store: CircuitStore, state: RecordState, label: str, width: int
+) -> list[Line]:
+    """Everything about the row `item`, in lines of at most `width` cells."""
+    if item.kind == "place":
+        return _place(item.key, store, width)
+    if item.kind == "more":
+        return wrap(
+            [("Nodes of this site that are not among its strongest, but that an edge into one of "
+              "the circuit's nodes starts in.", "text")],
+            width,
+        )  # fmt: skip
+    if item.kind == "group" and item.target is not None:
+        return _group(item, store, width)
+    if item.node is None:
+        return []
+    kind = parse_node(item.node).kind
+    if kind == "root":
+        return _root(store, width)
+    lines = _effect(item, store, width)
+    if kind == "feature":
+        return [
+            *_explanation(state, label, width),
+            *lines,
+            *_prompt(item.node, store, width),
+            *_ablation(item.node, store, width),
+            *_record(state, width),
+        ]
+    if kind == "error":
+        words = (
+            "What this dictionary leaves unexplained at this token: the site's activation minus "
+            "its reconstruction. effect = error · gradient of the metric. A strong error node is a "
+            "part of the computation that no feature here accounts for."
+        )
+        return [*lines, (), *wrap([(words, "text")], width), *_ablation(item.node, store, width)]
+    what = "token" if kind == "token" else "position"
+    words = (
+        f"The {what} embedding that the model starts from here. A leaf: nothing is upstream. "
+        "effect = embedding · gradient of the metric through the whole model. Embeddings are not "
+        "ablated to zero, so there is no exact effect."
+    )
+    return [*lines, (), *wrap([(words, "text")], width)]
+
+
+def peek(item: Item | None, store: CircuitStore, label: str, width: int, lines: int) -> list[Line]:
+    """The row under the cursor in a few lines, for screens without room for the feature pane."""
+    if item is None:
+        return []
+    if item.node is None:
+        told = describe(item, store, RecordState(), label, width - 2)
+        return [((" ", "text"), *line) for line in told[:lines]]
+    spans: list[Span] = describe_node(item.node, store)
+    if parse_node(item.node).kind != "root":
+        spans.insert(0, (f"{site_title(parse_node(item.node).place)} ", "dim"))
+    if label:
+        spans.append((f"  “{label}”", "label"))
+    return [((" ", "text"), *line) for line in wrap(spans, width - 2, indent=2)[:lines]]
+
+
+def title(item: Item | None, store: CircuitStore) -> str:
+    """The feature pane's title: the node's one name, or that of the place."""
+    if item is None:
+        return "Feature"
+    if item.kind == "group" and item.target is not None:
+        return f"{item.key} → {item.target}"
+    if item.node is not None:
+        return str(item.node)
+    return site_title(item.place)
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def _explanation(state: RecordState, label: str, width: int) -> list[Line]:
+    record = state.record
+    if record is not None and record.explanations:
+        lines: list[Line] = []
+        for explanation in record.explanations[:3]:
+            lines += wrap([(f"“{visible(explanation.description)}”", "label")], width)
+            author = " · ".join(
+                visible(part) for part in (explanation.explainer, explanation.type_name) if part
+            )
+            lines += wrap([(f"  {author or 'author unknown'}", "dim")], width, indent=2)
+        return lines
+    if label:
+        return wrap([(f"“{label}”", "label")], width)
+    if state.problem:
+        return wrap([(state.problem, "warn")], width)
+    words = "nobody has explained this feature" if state.looked_up else "looking it up…"
+    return [((words, "dim"),)]
+
+
+def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
+    assert item.node is not None
+    ref = parse_node(item.node)
+    node = store.nodes.get(item.node)
+    if node is None:
+        return []
+    lines: list[Line] = []
+    token = quoted(store.token(ref.position))
+    what = "act" if ref.kind == "feature" else "norm"
+    lines += _field(what, [(f"{node.activation:.3f}", "text"), (f" on {token} ", "token"),
+                           (f"({ref.position})", "dim")], width)  # fmt: skip
+    effect: list[Span] = [(signed(node.effect), tone(node.effect)), (" estimated", "dim")]
+    if node.exact is not None:
+        same = node.exact * node.effect >= 0
+        effect += [
+            (", ", "dim"),
+            (signed(node.exact), "good" if same else "warn"),
+            (" exact", "dim"),
+        ]
+        if not same:
+            effect.append((" — opposite signs", "warn"))
+        elif abs(node.exact) > 1e-6:
+            effect.append((f" ({node.effect / node.exact:.2f}× the exact)", "dim"))
+    elif ref.kind in ("feature", "error"):
+        effect += [(" · ", "dim"), ("x", "key"), (" measures it", "dim")]
+    lines += _field("effect", effect, width)
+    if item.weight is not None and item.target is not None:
+        lines += _field(
+            "edge",
+            [
+                (signed(item.weight), tone(item.weight)),
+                (f" into {item.target}", "dim"),
+            ],
+            width,
+        )
+    return lines
+
+
+def _prompt(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
+    ref = parse_node(node)
+    values = store.activations.get(f"{ref.site}/{ref.index}")
+    lines: list[Line] = [(), _heading("on this prompt")]
+    if values is None:
+        plain: list[Span] = [
+            (token, "token" if position == ref.position else "dim")
+            for position, token in enumerate(store.tokens)
+        ]
+        return [*lines, *wrap(plain, width)]
+    lines += wrap(shaded(store.tokens, values, ref.position), width)
+    lines += wrap(
+        [(f"¹–⁹ tenths of the largest, {max(values, default=0.0):.2f}; «» this node", "dim")], width
+    )
+    return lines
+
+
+def _ablation(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
+    done = store.ablations.get(node)
+    if done is None:
+        return []
+    lines: list[Line] = [(), _heading("without it (exact, in this prompt)")]
+    lines += _shifts("▲ promotes", done.promoted, "towards", width)
+    lines += _shifts("▼ holds back", done.suppressed, "away", width)
+    lines += wrap([("top then ", "dim"), *completions_line(done.completions)], width, indent=2)
+    return lines
+
+
+def _shifts(name: str, shifts: Sequence[TokenShift], ink: Ink, width: int) -> list[Line]:
+    spans: list[Span] = [(f"{name} ", ink)]
+    for shift in shifts:
+        spans.append((f"{visible(shift.token.text)}", "text"))
+        spans.append((f" {signed(shift.shift, digits=2)}  ", "dim"))
+    if not shifts:
+        spans.append(("nothing", "dim"))
+    return wrap(spans, width, indent=2)
+
+
+def completions_line(completions: Sequence[Completion], count: int = 5) -> list[Span]:
+    """Completions with probabilities, on one line."""
+    spans: list[Span] = []
+    for completion in completions[:count]:
+        spans.append((visible(completion.token.text), "token"))
+        spans.append((f" {probability(completion.probability)}  ", "dim"))
+    return spans
+
+
+def _record(state: RecordState, width: int) -> list[Line]:
+    record = state.record
+    if record is None:
+        return []
+    lines: list[Line] = [()]
+    lines += _logits("+ logits", record.positive_logits, "towards", width)
+    lines += _logits("− logits", record.negative_logits, "away", width)
+    lines += wrap(
+        [
+            ("density ", "dim"),
+            (percent(record.density, digits=2), "text"),
+            ("; fires at most at ", "dim"),
+            (f"{record.max_activation:.2f}", "text"),
+        ],
+        width,
+    )
+    if record.activations:
+        lines += [(), _heading("top activations")]
+        for activation in record.activations[:SHOWN_CONTEXTS]:
+            lines += _context(activation, width)
+    lines += [(), *wrap([(f"{visible(record.model_id)} {_source(record)}", "dim")], width)]
+    return lines
+
+
+def _source(record: FeatureRecord) -> str:
+    return f"{visible(record.source)}/{record.index}"
+
+
+def _logits(name: str, logits: Sequence[tuple[str, float]], ink: Ink, width: int) -> list[Line]:
+    spans: list[Span] = [(f"{name} ", ink)]
+    for token, value in logits[:8]:
+        spans.append((visible(token), "text"))
+        spans.append((f" {signed(value, digits=2)}  ", "dim"))
+    return wrap(spans, width, indent=2) if logits else []
+
+
+def _context(activation: Activation, width: int) -> list[Line]:
+    if not activation.tokens:
+        return []
+    room = (width - 7) * CONTEXT_LINES - width // 4
+    tokens, values, peak, before, after = window(activation, room)
+    spans: list[Span] = [(f"{activation.max_value:6.2f} ", "dim")]
+    if before:
+        spans.append(("…", "dim"))
+    spans += shaded(tokens, values, peak)
+    if after:
+        spans.append(("…", "dim"))
+    return wrap(spans, width, indent=7)
+
+
+def _completion(completion: Completion) -> list[Span]:
+    return [
+        (quoted(visible(completion.token.text)), "token"),
+        (f" {probability(completion.probability)}", "dim"),
+    ]
+
+
+def metric_spans(target: Target) -> list[Span]:
+    """The metric in words, with the probabilities of the tokens it is about."""
+    if target.metric == "diff" and target.contrast is not None:
+        spans: list[Span] = [
+            ("logit of ", "text"),
+            *_completion(target.target),
+            (" − logit of ", "text"),
+            *_completion(target.contrast),
+        ]
+        if target.contrast_is_default:
+            spans.append((" (the likeliest other token)", "dim"))
+        return spans
+    words = {
+        "diff": "logit difference of ",
+        "logp": "log-probability of ",
+        "logit": "logit minus the mean logit, of ",
+    }[target.metric]
+    return [(words, "text"), *_completion(target.target)]
+
+
+def _root(store: CircuitStore, width: int) -> list[Line]:
+    circuit = store.circuit
+    if circuit is None:
+        return [(("the metric is being computed…", "dim"),)]
+    target = circuit.target
+    lines = wrap([*metric_spans(target), (f" at position {target.position}", "dim")], width)
+    lines += _field("value", [(signed(circuit.metric_value), tone(circuit.metric_value))], width)
+    lines += [(), *wrap([("Positive effects push towards the target, negative ones away. An effect "
+                          "estimates what the metric would lose without the node: activation × "
+                          "gradient along its direction, with normalisation and the choice of "
+                          "active features held fixed.", "dim")], width)]  # fmt: skip
+    lines += [(), *wrap([("Effects at the last residual site sum to about zero, because the final "
+                          "norm takes out what they share: read them against each other, not as "
+                          "shares of the metric.", "dim")], width)]  # fmt: skip
+    for note in circuit.notes:
+        lines += [(), *wrap([(visible(note), "warn")], width)]
+    if store.trust is not None:
+        lines += [(), *_trust(store, width)]
+    settings = circuit.settings
+    lines += [
+        (),
+        *wrap(
+            [(f"{settings.top} nodes a site, {settings.edges} edges from each upstream site; "
+              f"{len(store.nodes)} nodes known", "dim")],
+            width,
+        ),
+    ]  # fmt: skip
+    if circuit.seconds:
+        times = "  ".join(f"{visible(k)} {v:.2f}s" for k, v in circuit.seconds.items())
+        lines += wrap([(times, "dim")], width)
+    model = circuit.model
+    names = f"{model.name} {model.revision} · {model.dictionaries} {model.dictionaries_revision}"
+    lines += wrap([(visible(names), "dim")], width)
+    return lines
+
+
+def _score(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def _trust(store: CircuitStore, width: int) -> list[Line]:
+    assert store.trust is not None
+    scores = store.trust.overall
+    sign = "n/a" if scores.sign_agreement is None else percent(scores.sign_agreement)
+    lines: list[Line] = [_heading(f"trust, over {scores.n} ablated features")]
+    ranks = f"|ρ| {_score(scores.abs_spearman)}"
+    other = f"  signed ρ {_score(scores.signed_spearman)}"
+    error = f"Σ|n−exact|/Σ|exact| {_score(scores.relative_error)}"
+    lines += _field("ranks", [(ranks, "text"), (other, "dim")], width)
+    lines += _field("signs", [(f"{sign} agree", "text")], width)
+    lines += _field("error", [(error, "text")], width)
+    return lines
+
+
+def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
+    if place == EMBEDDINGS:
+        words = (
+            "Where the model starts: the token and the position embedding of each token. They are "
+            "kept apart, because merged they can hide that they cancel. Every path that the tree "
+            "unfolds ends here."
+        )
+        return wrap([(words, "text")], width)
+    summary = store.sites.get(place)
+    if summary is None:
+        return []
+    lines = wrap(
+        [
+            (percent(summary.share_explained), "text"),
+            (" of the effect at this site goes through features: Σ|features| / "
+             "Σ(|features| + |error|), sums taken at each token", "dim"),
+        ],
+        width,
+    )  # fmt: skip
+    lines.append(())
+    for name, value, words in (
+        ("feat.", summary.features, f"sum of {summary.active} active ones"),
+        ("error", summary.error, "what the dictionary leaves out"),
+        ("const.", summary.constant, "decoder bias and mean"),
+    ):
+        lines += _field(name, [(signed(value), tone(value)), (f"  {words}", "dim")], width)
+    variance = f"{summary.explained_variance:.3f}"
+    lines += _field("EV", [(variance, "text"), ("  explained variance, this prompt", "dim")], width)
+    if store.trust is not None:
+        for site in store.trust.sites:
+            if str(site.site) == place:
+                sign = site.scores.sign_agreement
+                words = f"|ρ| {_score(site.scores.abs_spearman)}, signs "
+                words += "n/a" if sign is None else percent(sign)
+                lines += _field("trust", [(words, "text"), (f"  of {site.scores.n}", "dim")], width)
+    lines += _gate(place, store, width)
+    return lines
+
+
+def _gate(place: str, store: CircuitStore, width: int) -> list[Line]:
+    gates = store.circuit.model.gate if store.circuit is not None else ()
+    for gate in gates:
+        if gate.site != parse_site(place):
+            continue
+        verdict: Span = {
+            True: ("passed", "good"),
+            False: ("failed", "bad"),
+            None: ("not measured", "dim"),
+        }[gate.passed]  # type: ignore[assignment]
+        lines: list[Line] = [(), (("load gate ", "heading"), verdict)]
+        for name, value in (
+            ("L0", gate.l0),
+            ("EV", gate.explained_variance),
+            ("ΔCE", gate.delta_ce),
+            ("CE rec.", gate.ce_recovered),
+        ):
+            if value is not None:
+                lines += _field(name, [(f" {value:.3f}", "text")], width)
+        return lines
+    return []
+
+
+def _group(item: Item, store: CircuitStore, width: int) -> list[Line]:
+    assert item.target is not None
+    group = next((g for g in store.upstream(item.target) if g.place == item.key), None)
+    if group is None:
+        return []
+    into = "the metric" if parse_node(item.target).kind == "root" else str(item.target)
+    words = (
+        f"The {len(group.edges)} strongest edges from {site_title(item.key)} into {into}. An edge "
+        "is the part of the target's effect that arrives from the source along the direct path, with "
+        "every other site held fixed."
+    )
+    lines = wrap([(words, "text")], width)
+    lines += [()]
+    lines += _field("sum", [(signed(group.total), tone(group.total)),
+                            (" of these edges, not of all", "dim")], width)  # fmt: skip
+    return lines

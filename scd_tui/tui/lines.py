@@ -1,0 +1,149 @@
+"""The lines at the top and the bottom of the screen, from the session's state."""
+
+from collections.abc import Sequence
+
+from scd_tui.graph import SiteSummary, Trust
+from scd_tui.text import visible
+from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
+from scd_tui.tui.numbers import meter, percent
+from scd_tui.tui.session import Session
+
+PROGRESS_CELLS = 12
+DEATH_LINES = 4
+"""Lines that a dead worker's last words may take."""
+
+
+def header(session: Session, width: int) -> list[Span]:
+    """The top line: what is loaded, and how far it can be believed.
+
+    Where there is no room for all, the trust stays longest.
+    """
+    left: list[Span] = [(" scd ", "key"), (" ", "text")]
+    model = session.model
+    if model is None:
+        left.append((visible(session.wanted_model), "name"))
+        return between(left, [*_worker(session), (" ", "text")], width)
+    left.append((visible(model.name), "name"))
+    more: Span = (f" · {visible(model.dictionaries)} · {visible(model.device)}", "dim")
+    parts = [
+        _gate(session),
+        _explained(tuple(session.store.sites.values())),
+        _worker(session),
+        _trust(session.store.trust),
+    ]
+    parts = [part for part in parts if part]
+    while parts and width_of(left) + 2 + _joined_width(parts) > width:
+        parts = parts[1:]
+    right: list[Span] = [(" ", "text")]
+    for part in parts:
+        right += [(" · ", "dim"), *part] if len(right) > 1 else part
+    return between([*left, more], [*right, (" ", "text")], width, keep_right=True)
+
+
+def _joined_width(parts: Sequence[Sequence[Span]]) -> int:
+    return sum(width_of(part) + 3 for part in parts)
+
+
+def _worker(session: Session) -> list[Span]:
+    if session.phase == "gone":
+        return [("worker stopped", "bad")]
+    if session.phase == "none":
+        return [("from a file", "dim")]
+    if session.phase in ("starting", "loading"):
+        return [("loading model…", "dim")]
+    return []
+
+
+def _gate(session: Session) -> list[Span]:
+    gates = session.model.gate if session.model is not None else ()
+    measured = [gate for gate in gates if gate.passed is not None]
+    if not measured:
+        return []
+    passed = sum(1 for gate in measured if gate.passed)
+    good = passed == len(measured)
+    return [
+        ("gate ", "dim"),
+        ("✓" if good else "✗", "good" if good else "bad"),
+        (f" {passed}/{len(measured)}", "text"),
+    ]
+
+
+def _explained(sites: Sequence[SiteSummary]) -> list[Span]:
+    if not sites:
+        return []
+    mean = sum(site.share_explained for site in sites) / len(sites)
+    return [("explained ", "dim"), (percent(mean), "text")]
+
+
+def _trust(trust: Trust | None) -> list[Span]:
+    if trust is None:
+        return []
+    scores = trust.overall
+    if scores.abs_spearman is None:
+        return [("trust ", "dim"), (f"n/a of {scores.n}", "text")]
+    ink: Ink = "good" if scores.abs_spearman >= 0.6 else "warn"
+    spans: list[Span] = [("trust ", "dim"), (f"{scores.abs_spearman:.2f}", ink)]
+    if scores.sign_agreement is not None:
+        spans += [(", signs ", "dim"), (percent(scores.sign_agreement), "text")]
+    return spans
+
+
+def status(session: Session, hints: Sequence[tuple[str, str]], width: int) -> list[Span]:
+    """The bottom line: what runs, what there is to say, and as many key hints as have room."""
+    left: list[Span] = [(" ", "text")]
+    busy = session.busy
+    if busy is not None:
+        left.append((busy.stage, "text"))
+        if busy.total:
+            left += [
+                (f" {busy.done}/{busy.total} ", "text"),
+                (meter(busy.done, busy.total, PROGRESS_CELLS), "towards"),
+            ]
+        left.append(("…  " if not busy.total else "  ", "dim"))
+    elif session.measured is not None:
+        done, total = session.measured
+        left += [
+            (f"measuring trust {done}/{total} ", "dim"),
+            (meter(done, total, PROGRESS_CELLS), "dim"),
+            ("  ", "text"),
+        ]
+    if session.message:
+        inks: dict[str, Ink] = {"info": "text", "good": "good", "warn": "warn", "bad": "bad"}
+        left.append((session.message, inks[session.level]))
+    while hints and width_of(left) + width_of(key_hints(hints)) >= width:
+        hints = hints[1:]
+    return between(left, key_hints(hints), width)
+
+
+def key_hints(hints: Sequence[tuple[str, str]]) -> list[Span]:
+    right: list[Span] = []
+    for key, words in hints:
+        right += [(key, "key"), (f" {words}  ", "dim")]
+    return right
+
+
+def last_words(session: Session, width: int) -> list[Line]:
+    """Why the worker ended, with the last lines of its stderr; nothing while it lives."""
+    if session.exit is None:
+        return []
+    lines: list[Line] = [
+        (
+            (" The worker ", "text"),
+            (session.exit.reason, "bad"),
+            (". What you see is kept. ", "text"),
+            ("R", "key"),
+            (" starts it again.", "text"),
+        )
+    ]
+    tail = session.exit.stderr_tail[-(DEATH_LINES - 1) :]
+    return [wrap(lines[0], width)[0], *(((f"   {line}", "dim"),) for line in tail)]
+
+
+def prompt_count(session: Session) -> list[Span]:
+    """How long the prompt is, and how long it may be."""
+    count = len(session.tokens)
+    if not count:
+        return []
+    context = session.model.context if session.model is not None else 0
+    of = f"/{context}" if context else ""
+    return [(f"{count}{of} tokens ", "dim")]

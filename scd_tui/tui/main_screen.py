@@ -1,0 +1,287 @@
+"""The main screen: lays out the panes, and draws what the session knows into them."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input
+
+from scd_tui.graph import NodeId
+from scd_tui.tui.bindings import screen_keys
+from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.data_input import DataInput
+from scd_tui.tui.detail import describe, metric_spans, peek, title
+from scd_tui.tui.ink import Span, between
+from scd_tui.tui.lines import header, last_words, prompt_count, status
+from scd_tui.tui.paint import Columns, heading, root_text
+from scd_tui.tui.records import RecordState
+from scd_tui.tui.session import Session
+from scd_tui.tui.text_pane import TextPane
+from scd_tui.tui.tree import CircuitTree
+from scd_tui.tui.view import Bar, Pane, PaneTitle
+
+PANES = ("completions", "circuit", "feature")
+NARROW = 100
+"""Columns below which one pane is shown at a time."""
+WIDE = 124
+"""Columns from which the side panes get all the room that they like."""
+REST_SECONDS = 0.08
+"""How long the cursor rests before the feature pane follows it."""
+PEEK_LINES = 2
+"""Height of the summary below the tree that a narrow screen shows."""
+COUNT_CELLS = 14
+FILTER_COUNT_CELLS = 34
+
+Hints = tuple[tuple[str, str], ...]
+
+
+class MainScreen(Screen[None]):
+    """Prompt line, completions, circuit and feature. Holds no state but what is on the screen.
+
+    `label` gives a node's explanation, `record` what is known of a feature's record.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = screen_keys()
+    AUTO_FOCUS = ""
+
+    class Rested(Message):
+        """The cursor has come to rest in the tree: what is missing about its row is wanted now."""
+
+    def __init__(
+        self,
+        session: Session,
+        prompt: str,
+        label: Callable[[NodeId], str],
+        record: Callable[[NodeId], RecordState],
+    ) -> None:
+        super().__init__()
+        # Textual reads these from the instance as well as from the class.
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-medium"), (WIDE, "-wide")]
+        self._session = session
+        self._label = label
+        self._record = record
+        self._pane = "circuit"
+        self._rest: Timer | None = None
+        self._bars: dict[str, Bar] = {}
+        self.circuit_tree = CircuitTree(label, name="circuit")
+        self.completions = CompletionList(name="completions")
+        self.feature = TextPane(name="feature")
+        self._prompt = prompt
+        self.prompt_line = DataInput(
+            placeholder="type a prompt, then enter; tab and p choose from the sets",
+            name="prompt",
+        )
+        self._panes: dict[str, Pane] = {
+            "completions": self.completions,
+            "circuit": self.circuit_tree,
+            "feature": self.feature,
+        }
+        self._filter = DataInput(name="filter")
+        self._filter_line = Horizontal(id="filter-line")
+        self._titles = {name: PaneTitle(name.capitalize()) for name in PANES}
+        self._boxes = {name: Vertical(id=f"{name}-box", classes="pane") for name in PANES}
+        self._boxes["circuit"].add_class("current")
+
+    def compose(self) -> ComposeResult:
+        yield self.bar("header")
+        with Horizontal(id="prompt-line"):
+            yield self.bar("prompt-name")
+            yield self.prompt_line
+            yield self.bar("prompt-count")
+        with Horizontal(id="panes"):
+            with self._boxes["completions"]:
+                yield self._titles["completions"]
+                with Vertical(classes="frame"):
+                    yield self.completions
+            with self._boxes["circuit"]:
+                yield self._titles["circuit"]
+                with Vertical(classes="frame"):
+                    yield self.bar("columns")
+                    yield self.circuit_tree
+                    yield self.bar("peek")
+                    with self._filter_line:
+                        yield self.bar("filter-name")
+                        yield self._filter
+                        yield self.bar("filter-count")
+            with self._boxes["feature"]:
+                yield self._titles["feature"]
+                with Vertical(classes="frame"):
+                    yield self.feature
+        yield self.bar("last-words")
+        yield self.bar("status")
+
+    def on_mount(self) -> None:
+        self.prompt_line.value = self._prompt
+        self.bar("prompt-name").show([(" Prompt", "dim")])
+        self.bar("filter-name").show([("/", "key")])
+        self.draw_all()
+        self.set_focus(self.circuit_tree if self._prompt else self.prompt_line)
+
+    def bar(self, name: str) -> Bar:
+        """The line or lines of this name, made when first asked for."""
+        return self._bars.setdefault(name, Bar(name=name))
+
+    # --- drawing ------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.draw_all)
+
+    def on_descendant_focus(self) -> None:
+        for name, box in self._boxes.items():
+            self._titles[name].set_class(box.has_focus_within, "-active")
+        self.draw_lines()
+
+    @on(CircuitTree.Moved)
+    def _moved(self, message: CircuitTree.Moved) -> None:
+        message.stop()
+        self.draw_circuit_frame()
+        if self._rest is None:
+            self._rest = self.set_timer(REST_SECONDS, self._rested)
+        else:
+            self._rest.reset()
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.draw_feature()
+        self.post_message(self.Rested())
+
+    def draw_all(self) -> None:
+        self.draw_lines()
+        self.draw_completions()
+        self.draw_circuit_frame()
+        self.draw_feature(top=False)
+
+    def draw_lines(self) -> None:
+        """The lines at the top and the bottom."""
+        session, width = self._session, self.size.width
+        self.bar("header").show(header(session, width))
+        self.bar("prompt-count").show(between([], prompt_count(session), COUNT_CELLS))
+        self.bar("status").show(status(session, self._hints(), width))
+        words = last_words(session, width)
+        bar = self.bar("last-words")
+        if tuple(words) != bar.lines:
+            # Only on a change: a new height lays the whole screen out again.
+            bar.set_class(bool(words), "shown")
+            bar.styles.height = max(1, len(words))
+            bar.show(*words)
+
+    def _hints(self) -> Hints:
+        focused: Widget | None = self.focused
+        if isinstance(focused, Input):
+            if focused.id == "filter":
+                return (("enter", "keep"), ("esc", "end"))
+            return (("enter", "complete"), ("tab", "panes"), ("^p", "commands"))
+        if isinstance(focused, CompletionList):
+            return (("enter", "explain"), ("c", "contrast"), ("t", "type one"), ("?", "help"))
+        if isinstance(focused, CircuitTree):
+            return (("enter", "unfold"), ("x", "ablate"), ("/", "filter"), ("?", "help"))
+        return (("x", "ablate"), ("tab", "panes"), ("?", "help"))
+
+    def draw_completions(self) -> None:
+        session = self._session
+        circuit = session.store.circuit
+        below: list[Span] = []
+        if circuit is not None and circuit.prompt == session.prompt:
+            below = [("metric ", "dim"), (circuit.target.metric, "key"), (" ", "text")]
+            below += metric_spans(circuit.target)
+        self.completions.show(
+            session.completions, session.target_token, session.contrast_token, below
+        )
+
+    def draw_circuit_frame(self) -> None:
+        """What stands above the tree: title, the cursor's place, and column heads."""
+        session, rows = self._session, self.circuit_tree.rows
+        text = "Circuit"
+        if session.store.circuit is not None:
+            text = f"Circuit for {root_text(session.store)}"
+        elif session.partial:
+            text = "Circuit, in the making"
+        self._titles["circuit"].entitle(text, f"{rows.cursor + 1}/{len(rows)}" if len(rows) else "")
+        columns = Columns.of(max(20, self.circuit_tree.scrollable_content_region.width))
+        self.bar("columns").show(heading(columns) if len(rows) else [])
+
+    def draw_feature(self, top: bool = True) -> None:
+        """What the row under the cursor is, from its first line if `top`."""
+        item, store = self.circuit_tree.current, self._session.store
+        self._titles["feature"].entitle(title(item, store))
+        label = "" if item is None or item.node is None else self._label(item.node)
+        if self.has_class("-narrow"):
+            width = self._boxes["circuit"].size.width
+            self.bar("peek").show(*peek(item, store, label, width, PEEK_LINES))
+        if item is None:
+            self.feature.show([])
+            return
+        state = RecordState() if item.node is None else self._record(item.node)
+        lines = describe(item, store, state, label, self.feature.text_width)
+        self.feature.show(lines, top=top)
+
+    # --- panes --------------------------------------------------------------------------------
+
+    def action_pane(self, name: str) -> None:
+        """Go to a pane; on a narrow screen, show it in place of the others."""
+        for pane in PANES:
+            self._boxes[pane].set_class(pane == name, "current")
+        self._pane = name
+        # At once: keys that were typed ahead belong to the pane that was asked for.
+        self.set_focus(self._panes[name])
+        self.call_after_refresh(self.draw_all)
+
+    def action_focus_prompt(self) -> None:
+        self.set_focus(self.prompt_line)
+
+    def action_next_pane(self, step: int) -> None:
+        order = ("prompt", *PANES)
+        current = self.focused.id if self.focused is not None else None
+        index = order.index(current) if current in order else order.index(self._pane)
+        name = order[(index + step) % len(order)]
+        if name == "prompt":
+            self.action_focus_prompt()
+        else:
+            self.action_pane(name)
+
+    def action_step_back(self) -> None:
+        """End the filter; or else cancel what runs; or else go to the circuit."""
+        if not self.close_filter() and not self._session.cancel():
+            self.action_pane("circuit")
+
+    # --- filter -------------------------------------------------------------------------------
+
+    @on(CircuitTree.FilterWanted)
+    def _open_filter(self) -> None:
+        self._filter_line.add_class("shown")
+        self.set_focus(self._filter)
+        self._draw_filter_count()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self.circuit_tree.set_filter(event.value)
+        self._draw_filter_count()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_submitted(self) -> None:
+        self.set_focus(self.circuit_tree)
+
+    def _draw_filter_count(self) -> None:
+        rows = self.circuit_tree.rows
+        text = f"{rows.matches} match · {rows.hidden} rows hidden " if rows.filter else ""
+        self.bar("filter-count").show(between([], [(text, "dim")], FILTER_COUNT_CELLS))
+
+    def close_filter(self) -> bool:
+        """Show all rows again. Returns whether there was a filter to end."""
+        line = self._filter_line
+        if not line.has_class("shown"):
+            return False
+        with self.prevent(Input.Changed):
+            self._filter.value = ""
+        line.remove_class("shown")
+        if self.circuit_tree.rows.filter:
+            self.circuit_tree.set_filter("")
+        self.set_focus(self.circuit_tree)
+        return True

@@ -1,0 +1,63 @@
+"""Numbers as text: one format each, so that columns align and signs are always printed."""
+
+import math
+
+MINUS = "−"
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def signed(value: float, width: int = 0, digits: int = 3) -> str:
+    """`+1.320` or `−0.110`, right-aligned in `width`; fewer digits where it would not fit."""
+    if not math.isfinite(value):
+        return "n/a".rjust(width)
+    # A value that rounds to nothing has no sign worth showing.
+    for places in range(digits, -1, -1):
+        text = f"{abs(value):.{places}f}"
+        if not width or len(text) < width:
+            break
+    zero = not any(character in "123456789" for character in text)
+    sign = " " if zero else MINUS if value < 0 else "+"
+    return (sign + text).rjust(width)
+
+
+def percent(fraction: float, width: int = 0, digits: int = 0) -> str:
+    """`78%`; `n/a` for what is not a number."""
+    if not math.isfinite(fraction):
+        return "n/a".rjust(width)
+    return f"{100 * fraction:.{digits}f}%".rjust(width)
+
+
+def probability(value: float, width: int = 0) -> str:
+    """A probability in percent, with a decimal below 99.95%, and `<0.1%` for the tiny."""
+    if not math.isfinite(value):
+        return "n/a".rjust(width)
+    text = "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
+    return text.rjust(width)
+
+
+def bar(fraction: float, width: int) -> str:
+    """A horizontal bar of `width` cells, filled to `fraction` in eighths of a cell.
+
+    Anything above zero shows at least one eighth.
+    """
+    if not math.isfinite(fraction):
+        return " " * width
+    clamped = min(1.0, max(0.0, fraction))
+    eighths = round(clamped * width * 8)
+    if clamped > 0 and eighths == 0:
+        eighths = 1
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def meter(done: float, total: float, width: int) -> str:
+    """A progress bar with its empty part visible: `██████░░░░`."""
+    filled = round(width * min(1.0, done / total)) if total > 0 else 0
+    return "█" * filled + "░" * (width - filled)
+
+
+def tenths(value: float, maximum: float) -> int:
+    """`value` in tenths of `maximum`, from 1 to 9 for anything above zero; 0 for nothing."""
+    if value <= 0 or maximum <= 0 or not math.isfinite(value / maximum):
+        return 0
+    return max(1, min(9, math.floor(10 * value / maximum)))

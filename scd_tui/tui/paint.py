@@ -1,0 +1,268 @@
+"""How a row of the circuit tree looks: pure functions from an item to spans.
+
+Columns, left to right: guides and name with token; the number (a node's effect, or after `→` the
+weight of an edge); a bar; the measured effect; what the feature is, in words.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
+from scd_tui.text import visible
+from scd_tui.tui.ink import Ink, Span, fit, pad
+from scd_tui.tui.numbers import bar, meter, percent, signed
+from scd_tui.tui.rows import Item
+from scd_tui.tui.store import CircuitStore
+
+NUMBER = 7
+"""Cells of a signed number with three decimals, up to ±99.999."""
+NAME_CELLS = 12
+"""Cells that the deepest row keeps for its name; guides that would take them are left out."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Cells for each column; `exact` and `bar` are 0 where the pane is too narrow for them."""
+
+    name: int
+    bar: int
+    exact: int
+    label: int
+
+    @classmethod
+    def of(cls, width: int) -> "Columns":
+        """Share out `width` cells."""
+        wide = width >= 56
+        name = min(32, max(19, width // 3))
+        bar_cells = 5 if wide else 3
+        exact = NUMBER + 1 if wide else 0
+        label = max(0, width - name - (NUMBER + 2) - (bar_cells + 1) - exact)
+        return cls(name, bar_cells, exact, label)
+
+
+def site_title(place: str) -> str:
+    """`resid_post.3` as `resid_post 3`; `embed` in words."""
+    return "embeddings" if place == EMBEDDINGS else place.replace(".", " ")
+
+
+def quoted(text: str) -> str:
+    """A token between quotes, so that its spaces are seen."""
+    return f'"{text}"'
+
+
+def short_token(text: str) -> str:
+    """A token for a narrow column: without its leading space, and never blank."""
+    stripped = text.strip(" ")
+    return stripped if stripped else "␣" * len(text)
+
+
+def guides(item: Item, width: int) -> str:
+    """The lines that tie a row to those above it, in a name column of `width`; "" at the top level.
+
+    A row that is too deep for all of them says its depth, and keeps the last ones.
+    """
+    if item.depth == 0:
+        return ""
+    pieces = ["└" if item.last else "├"]
+    above = item.parent
+    while above is not None and above.depth > 0:
+        pieces.append("  " if above.last else "│ ")
+        above = above.parent
+    room = max(1, (width - 1 - NAME_CELLS) // 2)
+    if len(pieces) > room:
+        return f"{item.depth}⋯" + "".join(reversed(pieces[: max(1, room - 1)]))
+    return "".join(reversed(pieces))
+
+
+def describe_node(node: NodeId, store: CircuitStore) -> list[Span]:
+    """`1154@9 the`: a node's name inside its site, with the token that it stands at."""
+    ref = parse_node(node)
+    if ref.kind == "root":
+        return [(root_text(store), "name")]
+    what = str(ref.index) if ref.kind == "feature" else ref.kind
+    spans: list[Span] = [(what, "name" if ref.kind == "feature" else "heading")]
+    spans.append((f"@{ref.position} ", "dim"))
+    spans.append((short_token(store.token(ref.position)), "token"))
+    return spans
+
+
+def root_text(store: CircuitStore) -> str:
+    """The metric in a few words: `" question" − " way"`, `log p " question"`."""
+    if store.circuit is None:
+        return "the metric"
+    target = store.circuit.target
+    name = quoted(visible(target.target.token.text))
+    if target.metric == "diff" and target.contrast is not None:
+        return f"{name} − {quoted(visible(target.contrast.token.text))}"
+    return f"log p {name}" if target.metric == "logp" else f"{name} − mean"
+
+
+def tone(value: float) -> Ink:
+    """The ink of a signed number: towards the target, or away from it."""
+    return "towards" if value >= 0 else "away"
+
+
+def foldable(item: Item, store: CircuitStore) -> bool:
+    """Whether the row gets a fold marker."""
+    if item.kind in ("node", "root") and item.node is not None:
+        return store.upstream_state(item.node) != "leaf"
+    return item.kind != "note"
+
+
+def row(
+    item: Item,
+    store: CircuitStore,
+    label: Callable[[NodeId], str],
+    columns: Columns,
+    unfolded: bool = False,
+) -> list[Span]:
+    """The spans of one row, with rows below it on the screen or not; the widget cuts them."""
+    if item.kind == "note":
+        return [(guides(item, columns.name) + " ", "dim"), *_note(item, store)]
+    marker = ("▾" if unfolded else "▸") if foldable(item, store) else " "
+    lead: list[Span] = [(guides(item, columns.name), "dim"), (marker + " ", "dim")]
+    if item.kind == "place":
+        return _place(item, store, label, columns, lead, unfolded)
+    if item.kind == "group":
+        return _group(item, store, columns, lead)
+    if item.kind == "more":
+        count = len(store.at(item.place)[1])
+        return [*lead, (f"{count} more, met along edges", "dim")]
+    return _node(item, store, label, columns, lead)
+
+
+def _named(spans: list[Span], width: int) -> list[Span]:
+    """The first column: cut to `width`, so that the numbers stay in line at any depth."""
+    return fit(spans, width)
+
+
+def _place(
+    item: Item,
+    store: CircuitStore,
+    label: Callable[[NodeId], str],
+    columns: Columns,
+    lead: list[Span],
+    unfolded: bool,
+) -> list[Span]:
+    top, _ = store.at(item.key)
+    spans = _named([*lead, (site_title(item.key), "heading")], columns.name)
+    summary = store.sites.get(item.key)
+    if summary is None:
+        spans.append((" " * (NUMBER + 2 + columns.bar + 1 + columns.exact), "text"))
+        shown: list[Span] = [(f"{len(top)} leaves", "dim")]
+    else:
+        share = summary.share_explained
+        spans += [
+            (f"  {signed(summary.features, NUMBER)} ", tone(summary.features)),
+            (meter(share, 1, columns.bar), "dim"),
+        ]
+        text = percent(share, columns.exact)
+        spans.append((text if columns.exact else "", "text"))
+        features = sum(parse_node(name).kind == "feature" for name in top)
+        count = f" {features} of {summary.active} active"
+        shown = [((f" {percent(share)}" if not columns.exact else "") + count, "dim")]
+    if not unfolded and top:
+        # Folded, a site says what its strongest node is.
+        shown += [(" · ", "dim"), *describe_node(top[0], store)]
+        if text := label(top[0]):
+            shown.append((f" {text}", "label"))
+    return [*spans, *shown]
+
+
+def _group(item: Item, store: CircuitStore, columns: Columns, lead: list[Span]) -> list[Span]:
+    group = next(
+        (g for g in store.upstream(item.target or NodeId("")) if g.place == item.key), None
+    )
+    spans = _named([*lead, (site_title(item.key), "heading")], columns.name)
+    if group is None:
+        return spans
+    count = len(group.edges)
+    edges = "1 edge" if count == 1 else f"{count} strongest edges"
+    return [
+        *spans,
+        (f" Σ{signed(group.total, NUMBER)} ", "dim"),
+        (" " * (columns.bar + columns.exact + 1), "dim"),
+        (edges, "dim"),
+    ]
+
+
+def _node(
+    item: Item,
+    store: CircuitStore,
+    label: Callable[[NodeId], str],
+    columns: Columns,
+    lead: list[Span],
+) -> list[Span]:
+    assert item.node is not None
+    node = store.nodes.get(item.node)
+    spans = _named([*lead, *describe_node(item.node, store)], columns.name)
+    if node is None:
+        return spans
+    if item.weight is not None:
+        value, mark, scale = item.weight, " →", largest_edge(item, store)
+    else:
+        value, mark, scale = node.effect, "  ", store.largest_effect(item.node)
+    if item.kind == "root":
+        spans += [(f"{mark}{signed(value, NUMBER)} ", "heading"), (" " * columns.bar, "text")]
+    else:
+        spans += [
+            (mark, "dim"),
+            (signed(value, NUMBER) + " ", tone(value)),
+            (bar(abs(value) / scale if scale else 0.0, columns.bar), tone(value)),
+        ]
+    if columns.exact:
+        spans += _exact(node, edge=item.weight is not None, width=columns.exact)
+    words = label(item.node)
+    if item.kind == "root":
+        words = "metric"
+    elif not words:
+        words = _kind_in_words(item.node)
+        return [*spans, (f" {words}", "dim")]
+    return [*spans, (f" {words}", "label" if item.kind != "root" else "dim")]
+
+
+def _kind_in_words(node: NodeId) -> str:
+    kind = parse_node(node).kind
+    if kind == "error":
+        return "what the dictionary leaves out"
+    if kind == "token":
+        return "token embedding"
+    return "position embedding" if kind == "pos" else ""
+
+
+def _exact(node: Node, edge: bool, width: int) -> list[Span]:
+    """The measured effect, in warning ink where its sign is not the estimate's."""
+    if edge or node.exact is None:
+        return [(" " * width, "text")]
+    opposite = node.exact * node.effect < 0
+    return [(signed(node.exact, width), "warn" if opposite else "good")]
+
+
+def _note(item: Item, store: CircuitStore) -> list[Span]:
+    if item.node is None:
+        return []
+    state = store.upstream_state(item.node)
+    if state == "pending":
+        return [("computing its upstream edges…", "dim")]
+    if state == "failed":
+        return [(store.failure(item.node), "warn")]
+    if state == "known":
+        return [("no upstream edges", "dim")]
+    return [("not computed yet: enter computes it", "dim")]
+
+
+def largest_edge(item: Item, store: CircuitStore) -> float:
+    """The largest |weight| among all edges into the node that `item`'s edge leads into."""
+    groups = store.upstream(item.target) if item.target is not None else ()
+    return max((abs(edge.weight) for group in groups for edge in group.edges), default=0.0)
+
+
+def heading(columns: Columns) -> list[Span]:
+    """The line above the tree that names its columns."""
+    return [
+        (pad("  feature @ token", columns.name), "dim"),
+        ("  " + "effect".rjust(NUMBER) + " ", "dim"),
+        (" " * columns.bar, "dim"),
+        ("exact".rjust(columns.exact) if columns.exact else "", "dim"),
+        (" what it is" if columns.label >= 11 else "", "dim"),
+    ]

@@ -1,0 +1,440 @@
+"""The rows of the circuit tree as a flat list, in plain Python.
+
+The tree is unfolded lazily: an item has no children until it is first opened. `Rows.visible` is the
+list that is drawn, so that drawing a line is an index into it, opening is one splice and closing
+one deletion. Items keep their identity, and what was unfolded below them, while the store grows.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from scd_tui.graph import NodeId, parse_node
+from scd_tui.tui.store import CircuitStore
+
+ItemKind = Literal["root", "place", "node", "group", "more", "note"]
+
+
+class Item:
+    """One row: what it shows, and its place in the tree.
+
+    `root` and `node` items show `node`; a `place` is a site (or the embeddings) of the whole
+    circuit; a `group` holds the edges into its parent's node that start at one place; `more` folds away the
+    nodes of a site that are known only because an edge starts in them; a `note` says that a node's
+    upstream is being computed, or why it is not there. `weight` is the weight of the edge into the
+    node two levels up, for nodes below a group.
+    """
+
+    __slots__ = ("children", "depth", "key", "kind", "last", "node", "open", "parent", "weight")
+
+    def __init__(
+        self,
+        kind: ItemKind,
+        key: str,
+        parent: "Item | None" = None,
+        node: NodeId | None = None,
+        weight: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.parent = parent
+        self.node = node
+        self.weight = weight
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.last = False
+        self.open = False
+        self.children: list[Item] | None = None
+
+    @property
+    def place(self) -> str:
+        """The site name, `embed` or metric that the row belongs to."""
+        if self.kind in ("place", "group"):
+            return self.key
+        if self.node is not None:
+            return parse_node(self.node).place
+        return "" if self.parent is None else self.parent.place
+
+    @property
+    def target(self) -> NodeId | None:
+        """The node that a group, or an edge below it, leads into."""
+        item: Item | None = self if self.kind == "group" else self.parent
+        if item is None or item.kind != "group" or item.parent is None:
+            return None
+        return item.parent.node
+
+    def __repr__(self) -> str:
+        return f"Item({self.kind}, {self.key!r}, depth={self.depth}, open={self.open})"
+
+
+class Rows:
+    """The flat row model with its cursor and filter.
+
+    `label` gives what is known of a node in words, for the filter; "" where nothing is.
+    """
+
+    def __init__(
+        self, store: CircuitStore | None = None, label: Callable[[NodeId], str] | None = None
+    ) -> None:
+        self.store = store or CircuitStore()
+        self._label = label or (lambda node: "")
+        self.top: list[Item] = []
+        self.visible: list[Item] = []
+        self.cursor = 0
+        self.filter = ""
+        self.matches = 0
+        self.searched = 0
+        self._exempt: set[Item] = set()
+        self._built: dict[NodeId, list[Item]] = {}
+        self.update()
+
+    def __len__(self) -> int:
+        return len(self.visible)
+
+    @property
+    def current(self) -> Item | None:
+        return self.visible[self.cursor] if self.visible else None
+
+    @property
+    def hidden(self) -> int:
+        """How many built rows the filter keeps from the screen."""
+        return max(0, self.searched - len(self.visible)) if self.filter else 0
+
+    # --- building -----------------------------------------------------------------------------
+
+    def reset(self, store: CircuitStore) -> None:
+        """Show another circuit: everything folded, but the last site."""
+        self.store = store
+        self.top, self.visible, self.cursor = [], [], 0
+        self.filter = ""
+        self._exempt.clear()
+        self._built.clear()
+        self.update()
+        for index, item in enumerate(self.visible):
+            if item.kind == "place":
+                self.unfold(index)
+                break
+
+    def replace(self, store: CircuitStore) -> None:
+        """Show the same circuit from another store: what is unfolded stays so."""
+        self.store = store
+        self.update()
+
+    def update(self) -> None:
+        """Take in what the store has learned: new sites, new nodes, new edges."""
+        current = self.current
+        wanted: list[tuple[ItemKind, str, NodeId | None]] = []
+        if self.store.root is not None:
+            wanted.append(("root", self.store.root, self.store.root))
+        wanted += [("place", place, None) for place in self.store.places()]
+        known = {item.key: item for item in self.top}
+        self.top = [known.get(key) or Item(kind, key, None, node) for kind, key, node in wanted]
+        for item in self.top:
+            item.last = item is self.top[-1]
+        for item in list(self._walk(self.top, lambda item: item.children is not None)):
+            if item.children is not None:
+                self._rebuild(item)
+        self._relist(current)
+
+    def update_node(self, node: NodeId) -> None:
+        """Take in what the store has learned of one node's upstream, wherever it is unfolded."""
+        items = self._built.get(node, [])
+        if not items:
+            return
+        current = self.current
+        for item in items:
+            self._rebuild(item)
+        if self.filter:
+            self._relist(current)
+            return
+        for item in items:
+            if item.open and (index := self._index(item)) is not None:
+                below = list(self._walk(item.children or [], lambda child: child.open))
+                self.visible[index + 1 : self.subtree_end(index)] = below
+        self._put_cursor(current)
+
+    def _index(self, item: Item) -> int | None:
+        """Where an item is on the screen; None where something above it is folded."""
+        above = item.parent
+        while above is not None:
+            if not above.open:
+                return None
+            above = above.parent
+        try:
+            return self.visible.index(item)
+        except ValueError:
+            return None
+
+    def _relist(self, current: Item | None) -> None:
+        """Make the list of visible rows anew and put the cursor where it was, or near it."""
+        if self.filter:
+            self._apply_filter()
+        else:
+            self.visible = list(self._walk(self.top, lambda item: item.open))
+        self._put_cursor(current)
+
+    def _put_cursor(self, current: Item | None) -> None:
+        item = current
+        while item is not None:
+            try:
+                self.cursor = self.visible.index(item)
+                return
+            except ValueError:
+                item = item.parent
+        self.cursor = max(0, min(self.cursor, len(self.visible) - 1))
+
+    @staticmethod
+    def _walk(items: list[Item], into: Callable[[Item], bool]) -> Iterator[Item]:
+        """Depth first, without recursion: a path can be of any length."""
+        stack = items[::-1]
+        while stack:
+            item = stack.pop()
+            yield item
+            if item.children and into(item):
+                stack.extend(item.children[::-1])
+
+    def _rebuild(self, item: Item) -> None:
+        """Make the children of an item from the store; those that were there are kept."""
+        known = {(child.kind, child.key): child for child in item.children or ()}
+        children: list[Item] = []
+        for kind, key, node, weight in self._wanted(item):
+            child = known.get((kind, key))
+            if child is None:
+                child = Item(kind, key, item, node, weight)
+                # The edges are what one unfolds a node for.
+                if kind == "group":
+                    child.open = True
+                    self._rebuild(child)
+            child.weight = weight
+            child.last = False
+            children.append(child)
+        if children:
+            children[-1].last = True
+        if item.children is None and item.node is not None and item.kind in ("node", "root"):
+            self._built.setdefault(item.node, []).append(item)
+        item.children = children
+
+    def _wanted(self, item: Item) -> list[tuple[ItemKind, str, NodeId | None, float | None]]:
+        """(kind, key, node, weight) of each child that the item should have."""
+        store = self.store
+        if item.kind == "place":
+            top, others = store.at(item.key)
+            rows: list[tuple[ItemKind, str, NodeId | None, float | None]] = [
+                ("node", name, name, None) for name in top
+            ]
+            return [*rows, ("more", "more", None, None)] if others else rows
+        if item.kind == "more":
+            return [("node", name, name, None) for name in store.at(item.place)[1]]
+        if item.kind == "group" and item.target is not None:
+            for group in store.upstream(item.target):
+                if group.place == item.key:
+                    return [("node", e.source, e.source, e.weight) for e in group.edges]
+            return []
+        if item.node is not None:
+            groups = store.upstream(item.node)
+            if groups:
+                return [("group", group.place, None, None) for group in groups]
+            return [("note", "note", item.node, None)]
+        return []
+
+    # --- folding ------------------------------------------------------------------------------
+
+    def foldable(self, item: Item) -> bool:
+        if item.kind == "note":
+            return False
+        if item.kind in ("node", "root") and item.node is not None:
+            return self.store.upstream_state(item.node) != "leaf"
+        return True
+
+    def unfold(self, index: int) -> bool:
+        """Open the row at `index`. Returns whether anything changed.
+
+        A node whose edges are not known yet gets a note for a child; asking is up to the caller.
+        """
+        item = self.visible[index]
+        if not self.foldable(item):
+            return False
+        if item.children is None:
+            self._rebuild(item)
+        if item.open and not (self.filter and item not in self._exempt):
+            return False
+        item.open = True
+        if self.filter:
+            # Whoever unfolds a match wants to see what is below it, matching or not.
+            self._exempt.add(item)
+            self._relist(item)
+        else:
+            below = list(self._walk(item.children or [], lambda child: child.open))
+            self.visible[index + 1 : index + 1] = below
+            if self.cursor > index:
+                self.cursor += len(below)
+        return True
+
+    def fold(self, index: int) -> bool:
+        """Close the row at `index`. Returns whether anything changed."""
+        item = self.visible[index]
+        end = self.subtree_end(index)
+        self._exempt.discard(item)
+        if not item.open and end == index + 1:
+            return False
+        item.open = False
+        if self.filter:
+            self._relist(self.current)
+            return True
+        del self.visible[index + 1 : end]
+        if index < self.cursor < end:
+            self.cursor = index
+        elif self.cursor >= end:
+            self.cursor -= end - index - 1
+        return True
+
+    def unfolded(self, index: int) -> bool:
+        """Whether rows below the row at `index` are on the screen, by folding or by the filter."""
+        below = index + 1
+        return below < len(self.visible) and (self.visible[below].depth > self.visible[index].depth)
+
+    def subtree_end(self, index: int) -> int:
+        """Index after the last visible row below the row at `index`."""
+        depth = self.visible[index].depth
+        end = index + 1
+        while end < len(self.visible) and self.visible[end].depth > depth:
+            end += 1
+        return end
+
+    def fold_all(self) -> None:
+        """Close the sites (and the root), keeping what is unfolded inside them."""
+        for item in self.top:
+            item.open = False
+        current = self.current
+        self._exempt.clear()
+        self._relist(current)
+
+    def unfold_all(self) -> None:
+        """Open every site, so that all top nodes are seen at once."""
+        for item in self.top:
+            if item.kind == "place":
+                if item.children is None:
+                    self._rebuild(item)
+                item.open = True
+        self._relist(self.current)
+
+    # --- filtering ----------------------------------------------------------------------------
+
+    def set_filter(self, text: str) -> None:
+        """Keep the nodes with `text` in their name, token or label, and the rows above them.
+
+        Searched is everything that was unfolded once and the top nodes of every site, folded or
+        not; edges that were never asked for are not. "" ends the filter.
+        """
+        current = self.current
+        if text and not self.filter:
+            for item in self.top:
+                if item.kind == "place" and item.children is None:
+                    self._rebuild(item)
+        self.filter = text
+        self._exempt.clear()
+        self._relist(current)
+
+    def _matches(self, item: Item, needle: str, found: dict[NodeId, bool]) -> bool:
+        if item.node is None or item.kind == "note":
+            return False
+        known = found.get(item.node)
+        if known is None:
+            token = self.store.token(parse_node(item.node).position)
+            hay = f"{item.node}\n{token}\n{self._label(item.node)}".lower()
+            known = found[item.node] = needle in hay
+        return known
+
+    def _apply_filter(self) -> None:
+        needle = self.filter.lower()
+        found: dict[NodeId, bool] = {}
+        keep: set[Item] = set()
+        everything = list(self._walk(self.top, lambda item: True))
+        self.matches = 0
+        exempt_below = -1  # depth of the unfolded match that we are below of, or -1
+        for item in everything:
+            if exempt_below >= 0 and item.depth <= exempt_below:
+                exempt_below = -1
+            hit = self._matches(item, needle, found)
+            self.matches += hit
+            if hit or (exempt_below >= 0 and self._shown_below(item, exempt_below)):
+                above: Item | None = item
+                while above is not None and above not in keep:
+                    keep.add(above)
+                    above = above.parent
+            if exempt_below < 0 and item in self._exempt:
+                exempt_below = item.depth
+        self.searched = len(everything)
+        self.visible = [item for item in everything if item in keep]
+
+    @staticmethod
+    def _shown_below(item: Item, depth: int) -> bool:
+        """Whether every row between `item` and the exempt row above it at `depth` is open."""
+        above = item.parent
+        while above is not None and above.depth > depth:
+            if not above.open:
+                return False
+            above = above.parent
+        return True
+
+    # --- moving -------------------------------------------------------------------------------
+
+    def move(self, to: int) -> bool:
+        """Put the cursor on a row, clamped. Returns whether it moved."""
+        old = self.cursor
+        self.cursor = max(0, min(to, len(self.visible) - 1))
+        return self.cursor != old
+
+    def parent_index(self) -> int | None:
+        """Index of the row above the cursor's in the tree; None at the top level."""
+        current = self.current
+        if current is None or current.parent is None:
+            return None
+        return self.visible.index(current.parent, 0, self.cursor)
+
+    def sibling_index(self, step: int) -> int | None:
+        """Index of the next (`step` 1) or previous (−1) visible row of the same parent."""
+        current = self.current
+        if current is None:
+            return None
+        index = self.cursor + step
+        while 0 <= index < len(self.visible):
+            item = self.visible[index]
+            if item.depth < current.depth:
+                return None
+            if item.depth == current.depth:
+                return index
+            index += step
+        return None
+
+    def position_index(self, step: int) -> int | None:
+        """Index of the sibling at the nearest later (`step` 1) or earlier (−1) token position.
+
+        Of several at that position, the strongest, which stands first.
+        """
+        current = self.current
+        if current is None or current.node is None or current.kind != "node":
+            return None
+        here = parse_node(current.node).position
+        siblings = current.parent.children if current.parent is not None else self.top
+        best: tuple[int, Item] | None = None
+        for item in siblings or ():
+            if item.kind != "node" or item.node is None:
+                continue
+            distance = (parse_node(item.node).position - here) * step
+            if distance > 0 and (best is None or distance < best[0]):
+                best = (distance, item)
+        if best is None:
+            return None
+        try:
+            return self.visible.index(best[1])
+        except ValueError:
+            return None  # the filter hides it
+
+    def features(self) -> list[NodeId]:
+        """Names of the features on visible rows, without repetition."""
+        return list(
+            dict.fromkeys(
+                item.node
+                for item in self.visible
+                if item.node is not None and parse_node(item.node).kind == "feature"
+            )
+        )

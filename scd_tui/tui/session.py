@@ -1,0 +1,551 @@
+"""What the app knows and has asked: requests out, events in, and one change notice for each.
+
+No Textual here. The session sends through a function it is given and tells a listener what is new;
+the screen reads its state. The newest attribution wins: an older one is cancelled, and what it says
+after that is dropped. Nothing that was shown is lost to a request that fails.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import msgspec
+
+from scd_tui.graph import (
+    METRICS,
+    Circuit,
+    Completion,
+    Metric,
+    ModelIdentity,
+    NodeId,
+    Settings,
+    Site,
+    Token,
+    parse_node,
+)
+from scd_tui.text import visible
+from scd_tui.tui.store import CircuitStore
+from scd_tui.worker.client import WorkerExit, WorkerGone
+from scd_tui.worker.protocol import (
+    Ablate,
+    Ablated,
+    Attribute,
+    Attributed,
+    Cancel,
+    Complete,
+    Completed,
+    Event,
+    Failed,
+    Inspect,
+    Inspected,
+    Load,
+    Loaded,
+    Measured,
+    Message,
+    Progress,
+    ProtocolError,
+    SiteDone,
+    Trusted,
+    Upstream,
+    UpstreamFound,
+)
+
+Phase = Literal["none", "starting", "loading", "ready", "gone"]
+"""`none`: no worker was wanted, as for a circuit from a file."""
+Level = Literal["info", "good", "warn", "bad"]
+
+NOT_HERE = "not in this file: R starts the model to compute it"
+LOGP_FADES_ABOVE = 0.9
+"""Above this probability of the target, the gradient of `logp` says little about ablations."""
+
+
+class Change(enum.Enum):
+    """What of the session is new."""
+
+    STATUS = enum.auto()
+    COMPLETIONS = enum.auto()
+    CIRCUIT = enum.auto()
+    """Another store is shown."""
+    GREW = enum.auto()
+    """The same store has more nodes or sites."""
+    UPSTREAM = enum.auto()
+    """`Notice.node` has another upstream state."""
+    VALUES = enum.auto()
+    """Numbers of nodes changed, the rows did not."""
+    DETAIL = enum.auto()
+    """More is known of `Notice.node`, or of any where it is None."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    change: Change
+    node: NodeId | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What to explain: token texts or ids. No target is the likeliest completion."""
+
+    target: str | int | None = None
+    contrast: str | int | None = None
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """The request that the progress line shows."""
+
+    request: int
+    stage: str
+    done: int = 0
+    total: int = 0
+
+
+class Send(Protocol):
+    def __call__(self, kind: type[Message], **fields: object) -> int: ...
+
+
+class Session:
+    """State of one sitting. `model` and `device` are what a worker is asked to load."""
+
+    def __init__(
+        self,
+        model: str,
+        device: str,
+        send: Send,
+        listener: Callable[[Notice], None],
+        circuit: Circuit | None = None,
+    ) -> None:
+        self.wanted_model = model if circuit is None else circuit.model.name
+        self.device = device
+        self._send = send
+        self._listener = listener
+        self.phase: Phase = "starting" if circuit is None else "none"
+        self.model: ModelIdentity | None = None
+        self.metric: Metric = "diff"
+        self.prompt: str | None = None
+        self.tokens: tuple[Token, ...] = ()
+        self.completions: tuple[Completion, ...] = ()
+        self.choice = Choice()
+        self.store = CircuitStore()
+        self.partial = False
+        self.exit: WorkerExit | None = None
+        self.busy: Busy | None = None
+        self.message = ""
+        self.level: Level = "info"
+        self.measured: tuple[int, int] | None = None
+        self._circuit_request: int | None = None
+        self._making: int | None = None
+        self._completing: int | None = None
+        self._loading: int | None = None
+        self._before: tuple[CircuitStore, int | None] | None = None
+        self._upstream: dict[int, NodeId] = {}
+        self._ablations: dict[int, NodeId] = {}
+        self._inspections: dict[int, str] = {}
+        self._waiting: tuple[str, Choice] | None = None
+        self._asked: tuple[str, Choice] = ("", Choice())
+        self._again = False
+        if circuit is not None:
+            self._open(circuit)
+
+    def _open(self, circuit: Circuit) -> None:
+        self.model = circuit.model
+        self.metric = circuit.target.metric
+        self.prompt, self.tokens = circuit.prompt, circuit.tokens
+        self.completions = circuit.completions
+        self.choice = _choice_of(circuit)
+        self.store = CircuitStore.of(circuit)
+
+    # --- what the screen asks of it -----------------------------------------------------------
+
+    @property
+    def target_token(self) -> int | None:
+        """Vocabulary id of the token that the shown circuit explains, if it is of this prompt."""
+        circuit = self.store.circuit
+        if circuit is None or circuit.prompt != self.prompt:
+            return None
+        return circuit.target.target.token.id
+
+    @property
+    def contrast_token(self) -> int | None:
+        circuit = self.store.circuit
+        if self.target_token is None or circuit is None or circuit.target.contrast is None:
+            return None
+        return circuit.target.contrast.token.id
+
+    @property
+    def running(self) -> bool:
+        """Whether a request is unfinished that `cancel` would end."""
+        return bool(
+            self._making or self._completing or self._upstream or self._ablations or self._waiting
+        )
+
+    # --- the worker's life --------------------------------------------------------------------
+
+    def starting(self) -> None:
+        """The worker's process is being started."""
+        self.phase = "starting"
+        self.exit = None
+        self.busy = Busy(0, "starting the worker")
+        self._notice(Change.STATUS)
+
+    def started(self) -> None:
+        """The process is there: ask it to load the model."""
+        self.phase = "loading"
+        number = self._request(Load, model=self.wanted_model, device=self.device)
+        self._loading = number
+        if number is not None:
+            self.busy = Busy(number, f"loading {visible(self.wanted_model)}")
+        self._notice(Change.STATUS)
+
+    def ended(self, how: WorkerExit) -> None:
+        """The worker is gone. All that is shown stays; what it was doing is to be asked again."""
+        unfinished = self.running or self._loading is not None
+        if self._completing is not None:
+            self._waiting = self._asked
+        elif self._making is not None and self.prompt is not None:
+            self._waiting = (self.prompt, self.choice)
+        self.phase, self.exit, self.busy = "gone", how, None
+        self._forget_requests("the worker stopped: R starts it again")
+        what = " with a request unfinished" if unfinished else ""
+        self.say(f"the worker {how.reason}{what}", "bad")
+        self._notice(Change.STATUS)
+
+    def could_not_start(self, why: str) -> None:
+        self.ended(WorkerExit(None, None, (why,), fault="it could not be started"))
+
+    def _forget_requests(self, why: str) -> None:
+        self._circuit_request = self._making = self._completing = self._loading = None
+        self._ablations.clear()
+        self._inspections.clear()
+        self._upstream.clear()
+        # What there is of an unfinished circuit stays on the screen.
+        self._before = None
+        for node in self.store.clear_pending(why):
+            self._notice(Change.UPSTREAM, node)
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def complete(self, prompt: str, choice: Choice | None = None) -> None:
+        """Ask for completions of `prompt` and then for the circuit behind one of them."""
+        choice = choice or Choice()
+        if self.phase == "none" or self.phase == "gone":
+            self._waiting = (prompt, choice)
+            self.say("no worker is running: R starts it, and this request with it", "warn")
+            return
+        if self.phase != "ready":
+            self._waiting = (prompt, choice)
+            self.say("asked for; it runs as soon as the model is loaded", "info")
+            return
+        self._stop_making()
+        number = self._request(Complete, prompt=prompt, count=Settings().completions)
+        if number is None:
+            return
+        self._completing = number
+        self._waiting = None
+        self._asked = (prompt, choice)
+        self.busy = Busy(number, "completing")
+        self.say("")
+
+    def attribute(self, choice: Choice, metric: Metric | None = None) -> None:
+        """Ask for the circuit behind a completion of the prompt; the newest request wins."""
+        if metric is not None:
+            self.metric = metric
+        if self.prompt is None:
+            self.say("type a prompt first", "warn")
+            return
+        if self.phase != "ready":
+            self.complete(self.prompt, choice)
+            return
+        target = choice.target
+        if target is None:
+            if not self.completions:
+                return
+            target = self.completions[0].token.id
+        self._stop_making()
+        number = self._request(
+            Attribute,
+            prompt=self.prompt,
+            target=target,
+            contrast=choice.contrast if self.metric == "diff" else None,
+            metric=self.metric,
+        )
+        if number is None:
+            return
+        self.choice = Choice(target, choice.contrast)
+        self._again = self._is_shown(self.choice)
+        self._making = number
+        self.busy = Busy(number, "attributing")
+        self.say("")
+
+    def _is_shown(self, choice: Choice) -> bool:
+        """Whether this is the circuit on the screen: making it again changes no row of it."""
+        circuit = self.store.circuit
+        return (
+            circuit is not None
+            and circuit.prompt == self.prompt
+            and circuit.target.metric == self.metric
+            and _choice_of(circuit) == choice
+        )
+
+    def set_target(self, target: str | int) -> None:
+        """Explain another completion of the same prompt; a chosen contrast stays, if it can."""
+        contrast = self.choice.contrast
+        self.attribute(Choice(target, None if contrast == target else contrast))
+
+    def set_contrast(self, contrast: str | int | None) -> None:
+        """Hold the target against this token; None is the likeliest other again."""
+        self.attribute(Choice(self.choice.target, contrast), "diff")
+
+    def next_metric(self) -> None:
+        metric = METRICS[(METRICS.index(self.metric) + 1) % len(METRICS)]
+        self.attribute(self.choice, metric)
+
+    def ask_upstream(self, node: NodeId) -> None:
+        """Ask for the edges into a node, unless they are known or have been asked for."""
+        if self.store.upstream_state(node) not in ("unknown", "failed"):
+            return
+        if self._circuit_request is None:
+            self.store.mark_failed(node, self._why_not("compute it"))
+        else:
+            number = self._request(Upstream, circuit=self._circuit_request, node=node)
+            if number is not None:
+                self._upstream[number] = node
+                self.store.mark_pending(node)
+        self._notice(Change.UPSTREAM, node)
+
+    def ablate(self, node: NodeId) -> None:
+        """Measure what removing a node really does."""
+        kind = parse_node(node).kind
+        if kind in ("token", "pos"):
+            self.say("embeddings are not ablated to zero: no text has none", "warn")
+        elif kind == "root":
+            self.say("the metric itself cannot be removed: choose a feature or an error", "warn")
+        elif self._circuit_request is None:
+            self.say(self._why_not("measure it"), "warn")
+        elif node not in self._ablations.values():
+            number = self._request(Ablate, circuit=self._circuit_request, node=node)
+            if number is not None:
+                self._ablations[number] = node
+                self.busy = Busy(number, f"ablating {node}")
+                self.say("")
+
+    def inspect(self, site: Site, index: int) -> None:
+        """Ask for a feature's activations on the prompt, once."""
+        key = f"{site}/{index}"
+        if (
+            self._circuit_request is None
+            or key in self.store.activations
+            or key in self._inspections.values()
+        ):
+            return
+        number = self._request(Inspect, circuit=self._circuit_request, site=site, index=index)
+        if number is not None:
+            self._inspections[number] = key
+
+    def cancel(self) -> bool:
+        """Give up on what runs. Returns whether anything did."""
+        if not self.running:
+            return False
+        self._waiting = None
+        for number in (self._making, self._completing, *self._upstream, *self._ablations):
+            if number is not None:
+                self._request(Cancel, request=number)
+        self._completing = None
+        self._ablations.clear()
+        self._upstream.clear()
+        for node in self.store.clear_pending("cancelled: enter asks again"):
+            self._notice(Change.UPSTREAM, node)
+        self._drop_partial()
+        if self._loading is None:
+            self.busy = None
+        self.say("cancelled", "info")
+        return True
+
+    def redo(self) -> None:
+        """After a restart: what was waiting, or else the circuit that is shown."""
+        if self._waiting is not None:
+            self.complete(*self._waiting)
+        elif self.prompt is not None:
+            self.complete(self.prompt, self.choice)
+
+    def snapshot(self) -> Circuit | None:
+        return self.store.snapshot()
+
+    def say(self, message: str, level: Level = "info") -> None:
+        """Show one sentence until the next."""
+        self.message, self.level = message, level
+        self._notice(Change.STATUS)
+
+    def _why_not(self, what: str) -> str:
+        if self.phase == "none":
+            return NOT_HERE
+        if self.phase == "gone":
+            return f"the worker stopped: R starts it again to {what}"
+        if self._making is not None or self._waiting is not None or self.phase != "ready":
+            return "the circuit is still being made: enter again in a moment"
+        return "this circuit is not in the worker: ctrl+r makes it again"
+
+    def _stop_making(self) -> None:
+        """The newest request wins: what an older one still says is dropped."""
+        for number in (self._making, self._completing):
+            if number is not None:
+                self._request(Cancel, request=number)
+        self._completing = None
+        self._drop_partial()
+
+    def _drop_partial(self) -> None:
+        """Give up the circuit that is being made and show the one before it again."""
+        self._making = None
+        if self._before is not None:
+            self.store, self._circuit_request = self._before
+            self._before = None
+            self.partial = False
+            self._notice(Change.CIRCUIT)
+
+    def _request(self, kind: type[Message], **fields: object) -> int | None:
+        try:
+            return self._send(kind, **fields)
+        except WorkerGone:
+            self.say("no worker is running: R starts it", "warn")
+        except UnicodeEncodeError:
+            self.say("the text holds bytes that are not UTF-8: type it again", "warn")
+        except ProtocolError as error:
+            self.say(visible(str(error)), "warn")
+        return None
+
+    # --- events -------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Take in one message of the worker."""
+        match event:
+            case Progress():
+                self._progress(event)
+            case Loaded():
+                self._loaded(event)
+            case Completed() if event.request == self._completing:
+                self._completed(event)
+            case SiteDone() if event.request == self._making:
+                self._site(event)
+            case Attributed() if event.request == self._making:
+                self._attributed(event)
+            case Measured() if event.request == self._circuit_request:
+                self._measured(event)
+            case Trusted() if event.request == self._circuit_request:
+                self.store.trust = event.trust
+                self.measured = None
+                self._notice(Change.DETAIL)
+                self._notice(Change.STATUS)
+            case UpstreamFound() if node := self._upstream.pop(event.request, None):
+                self.store.add_upstream(node, event.nodes, event.edges)
+                self._notice(Change.UPSTREAM, node)
+            case Ablated() if self._ablations.pop(event.request, None):
+                self._ablated(event)
+            case Inspected() if key := self._inspections.pop(event.request, None):
+                self.store.activations[key] = event.activations
+                self._notice(Change.DETAIL)
+            case Failed():
+                self._failed(event)
+            case _:
+                pass  # an answer to a request that was given up
+
+    def _progress(self, event: Progress) -> None:
+        current = (self._loading, self._making, self._completing)
+        if event.request in current or event.request in self._ablations:
+            self.busy = Busy(event.request, visible(event.stage), event.done, event.total)
+            self._notice(Change.STATUS)
+
+    def _loaded(self, event: Loaded) -> None:
+        self.phase, self.model = "ready", event.model
+        self._loading, self.busy = None, None
+        self.say("")
+        self.redo()
+
+    def _completed(self, event: Completed) -> None:
+        self._completing = None
+        self.prompt, self.choice = self._asked
+        self.tokens, self.completions = event.tokens, event.completions
+        self._notice(Change.COMPLETIONS)
+        self.attribute(self.choice)
+
+    def _site(self, event: SiteDone) -> None:
+        if self._again:
+            return
+        if self._before is None:
+            self._before = (self.store, self._circuit_request)
+            sources = self.model.sources if self.model is not None else {}
+            self.store = CircuitStore(self.tokens, sources=sources)
+            self._circuit_request = None
+            self.partial = True
+            self.measured = None
+            self.store.add_site(event.summary, event.nodes)
+            self._notice(Change.CIRCUIT)
+        else:
+            self.store.add_site(event.summary, event.nodes)
+            self._notice(Change.GREW)
+
+    def _attributed(self, event: Attributed) -> None:
+        again = self._again and event.circuit.target.root == self.store.root
+        fresh = self._before is None and not again
+        if fresh:
+            self.store = CircuitStore()
+        self.store.finish(event.circuit)
+        self.metric = event.circuit.target.metric
+        self.tokens = event.circuit.tokens
+        self._circuit_request, self._making, self._before = event.request, None, None
+        self.partial, self.busy, self.measured = False, None, None
+        self._notice(Change.CIRCUIT if fresh else Change.GREW)
+        self._notice(Change.COMPLETIONS)
+        target = event.circuit.target
+        if target.metric == "logp" and target.target.probability > LOGP_FADES_ABOVE:
+            self.say("p is near 1, where the gradient of logp fades: diff says more (m)", "warn")
+        else:
+            self._notice(Change.STATUS)
+
+    def _measured(self, event: Measured) -> None:
+        self.store.add_exact(event.exact)
+        self.measured = (event.done, event.total) if event.done < event.total else None
+        self._notice(Change.VALUES)
+        self._notice(Change.STATUS)
+
+    def _ablated(self, event: Ablated) -> None:
+        self.store.add_ablation(event)
+        if self.busy is not None and self._making is None:
+            self.busy = None
+        self._notice(Change.VALUES)
+        self._notice(Change.DETAIL, event.node)
+        self._notice(Change.STATUS)
+
+    def _failed(self, event: Failed) -> None:
+        why = visible(event.message)
+        level: Level = "warn" if event.kind == "input" else "bad"
+        if self.busy is not None and self.busy.request == event.request:
+            self.busy = None
+        if (node := self._upstream.pop(event.request, None)) is not None:
+            self.store.mark_failed(node, why)
+            self._notice(Change.UPSTREAM, node)
+        elif event.request == self._loading:
+            self._loading = None
+            self.say(f"the model was not loaded: {why}", "bad")
+        elif event.request in (self._making, self._completing):
+            self._completing = None
+            self._drop_partial()
+            if self.store.circuit is not None:
+                # Back to what is shown, so that the next request starts from there.
+                self.metric = self.store.circuit.target.metric
+                if self.store.circuit.prompt == self.prompt:
+                    self.choice = _choice_of(self.store.circuit)
+            self.say(why, level)
+        else:
+            asked = self._ablations.pop(event.request, None) is not None
+            quiet = self._inspections.pop(event.request, None) is not None
+            if asked or (not quiet and event.kind == "internal"):
+                self.say(why, level)
+        self._notice(Change.STATUS)
+
+    def _notice(self, change: Change, node: NodeId | None = None) -> None:
+        self._listener(Notice(change, node))
+
+
+def _choice_of(circuit: Circuit) -> Choice:
+    target = circuit.target
+    contrast = None
+    if target.contrast is not None and not target.contrast_is_default:
+        contrast = target.contrast.token.id
+    return Choice(target.target.token.id, contrast)

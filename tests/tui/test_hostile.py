@@ -1,0 +1,150 @@
+"""Text from outside is data, wherever it comes from: it is shown, and does nothing else."""
+
+import asyncio
+import unicodedata
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tui.samples import COMPLETIONS, LAST, MODEL, PROMPT, TOKENS, Records, circuit
+from tui.screen import dump, make_app
+from tui.test_app import settle
+
+from scd_tui.graph import Circuit, Token
+from scd_tui.tui.data_input import glyphs
+from scd_tui.tui.detail import describe, peek, title
+from scd_tui.tui.ink import plain
+from scd_tui.tui.paint import Columns, row
+from scd_tui.tui.records import RecordState
+from scd_tui.tui.rows import Rows
+from scd_tui.tui.store import CircuitStore
+from scd_tui.worker import protocol as p
+
+MARKUP = "[red]a[/] [@click=app.quit]b [/INST]"
+ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J\x00\x7f‮rtl​\u2028"
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def unsafe(text: str) -> set[str]:
+    return {c for c in text if c != "\n" and unicodedata.category(c) in UNSAFE}
+
+
+def evil_circuit(text: str) -> Circuit:
+    tokens = tuple(Token(token.id, text) for token in TOKENS)
+    completion = msgspec.structs.replace(COMPLETIONS[0], token=Token(100, text))
+    made = circuit(completion, COMPLETIONS[1], tokens=tokens, prompt=text)
+    model = msgspec.structs.replace(MODEL, name=text, device=text, dictionaries=text)
+    return msgspec.structs.replace(
+        made, model=model, notes=(text,), completions=(completion, *COMPLETIONS[1:])
+    )
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(max_size=30))
+def test_no_unsafe_character_is_in_any_line(text: str) -> None:
+    store = CircuitStore.of(evil_circuit(text))
+    rows = Rows()
+    rows.reset(store)
+    rows.unfold(2)
+    state = RecordState(Records(text.replace("{", "").replace("}", "")).record(text, 1), True)
+    node = rows.visible[2].node
+    assert node is not None
+    store.ablations[node] = p.Ablated(
+        request=1,
+        node=node,
+        predicted=1.0,
+        exact=1.0,
+        promoted=(p.TokenShift(Token(1, text), 1.0),),
+        suppressed=(),
+        completions=COMPLETIONS,
+    )
+    for item in rows.visible:
+        assert not unsafe(plain(row(item, store, lambda node: "", Columns.of(60))))
+        assert not unsafe(title(item, store))
+        for line in (*describe(item, store, state, "", 44), *peek(item, store, "", 60, 2)):
+            assert not unsafe(plain(line))
+    assert not unsafe(glyphs(text))
+    assert len(glyphs(text)) == len(text)
+
+
+def shown(text: str, size: tuple[int, int] = (140, 40)) -> str:
+    """The whole screen when every outside string is `text`."""
+
+    def answering(worker: Any, request: p.Request) -> None:
+        n = request.request
+        match request:
+            case p.Load():
+                model = msgspec.structs.replace(MODEL, name=text)
+                worker.emit(p.Progress(request=n, stage=text, done=1, total=2))
+                worker.emit(p.Loaded(request=n, model=model))
+            case p.Complete():
+                made = evil_circuit(text)
+                worker.emit(
+                    p.Completed(request=n, tokens=made.tokens, completions=made.completions)
+                )
+            case p.Attribute():
+                worker.emit(p.Attributed(request=n, circuit=evil_circuit(text)))
+            case p.Ablate():
+                worker.emit(p.Failed(request=n, kind="internal", message=text))
+            case _:
+                pass
+
+    async def main() -> str:
+        app = make_app(text, answering=answering, records=Records(text))
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            await pilot.press("j", "j", "enter", "x")
+            await settle(pilot)
+            screen = dump(app)
+            app.session.ended(_exit(text))
+            await settle(pilot)
+            assert app.is_running
+            return screen + dump(app)
+
+    return asyncio.run(main())
+
+
+def _exit(text: str) -> Any:
+    from scd_tui.text import visible
+    from scd_tui.worker.client import WorkerExit
+
+    return WorkerExit(None, "SIGKILL", (visible(text),))
+
+
+def test_markup_appears_as_typed() -> None:
+    screen = shown(MARKUP)
+    assert f"Prompt {MARKUP}" in screen
+    assert screen.count("[red]a[/]") > 10
+    assert "[@click=app.quit]b" in screen
+
+
+def test_escape_sequences_are_spelled_out() -> None:
+    screen = shown(ESCAPES)
+    assert not unsafe(screen)
+    assert "\\x1b[31mred" in screen
+    assert "␛[31mred" in screen, "the prompt line shows one sign for one character"
+
+
+def test_what_is_pasted_reaches_the_model_byte_for_byte() -> None:
+    from textual import events
+
+    workers: list[Any] = []
+
+    async def main() -> None:
+        app = make_app(None, workers=workers)
+        async with app.run_test(size=(100, 30)) as pilot:
+            await settle(pilot)
+            app.main.prompt_line.post_message(events.Paste("one\r\ntwo\x1b[31m"))
+            await pilot.pause()
+            assert "one" in dump(app) and not unsafe(dump(app))
+            await pilot.press("enter")
+            await settle(pilot)
+            (request,) = workers[0].of(p.Complete)
+            assert request.prompt == "one\ntwo\x1b[31m"
+
+    asyncio.run(main())
+
+
+def test_the_sample_is_what_the_other_tests_take_it_for() -> None:
+    assert "".join(token.text for token in TOKENS) == PROMPT and LAST == 9

@@ -1,0 +1,32 @@
+import pytest
+
+from scd_tui.tui.numbers import bar, meter, percent, probability, signed, tenths
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.32, " +1.320"), (-0.11, " −0.110"), (-0.0001, "  0.000"), (12345.678, " +12346")],
+)
+def test_signed_always_fits_and_shows_its_sign(value: float, text: str) -> None:
+    assert signed(value, 7) == text
+
+
+def test_what_is_no_number_is_said() -> None:
+    assert signed(float("nan"), 7) == "    n/a"
+    assert percent(float("inf")) == "n/a"
+    assert bar(float("nan"), 3) == "   "
+
+
+def test_bars_show_that_there_is_something() -> None:
+    assert bar(0.0, 4) == "    "
+    assert bar(0.0001, 4) == "▏   "
+    assert bar(0.5, 4) == "██  "
+    assert bar(7.0, 4) == "████"
+    assert meter(3, 6, 4) == "██░░"
+    assert meter(0, 0, 3) == "░░░"
+
+
+def test_probabilities_and_tenths() -> None:
+    assert probability(0.9999) == "100.0%"
+    assert probability(0.0001) == "<0.1%"
+    assert [tenths(v, 10.0) for v in (0.0, 0.01, 4.9, 9.9, 10.0)] == [0, 1, 4, 9, 9]

@@ -1,0 +1,289 @@
+from collections import deque
+
+from tui.samples import (
+    COMPLETIONS,
+    LEAVES,
+    MODEL,
+    PROMPT,
+    SITES,
+    TOKENS,
+    FakeWorker,
+    circuit,
+    edges_into,
+    site_nodes,
+    summary,
+)
+from tui.scripted import answer
+
+from scd_tui.graph import Circuit
+from scd_tui.tui.session import NOT_HERE, Change, Choice, Notice, Session
+from scd_tui.worker import protocol as p
+from scd_tui.worker.client import WorkerExit
+
+
+class Sitting:
+    """A session on a worker double, with what it noticed."""
+
+    def __init__(self, answering: bool = False, opened: Circuit | None = None) -> None:
+        self.notices: list[Notice] = []
+        self._events: deque[p.Event] = deque()
+        self._worker = FakeWorker(
+            self._events.append,
+            lambda how: self._session.ended(how),
+            answer if answering else None,
+        )
+        self._session = Session("demo", "auto", self._worker.send, self.notices.append, opened)
+
+    def _pump(self) -> None:
+        """Answers arrive later than the request returns, as from a real worker."""
+        while self._events:
+            self._session.handle(self._events.popleft())
+
+    @property
+    def session(self) -> Session:
+        self._pump()
+        return self._session
+
+    @property
+    def worker(self) -> FakeWorker:
+        self._pump()
+        return self._worker
+
+    def start(self) -> "Sitting":
+        self.session.starting()
+        self.worker.running = True
+        self.session.started()
+        self._pump()
+        return self
+
+    def ready(self) -> "Sitting":
+        self.start()
+        self.session.handle(p.Loaded(request=1, model=MODEL))
+        return self
+
+    def changes(self) -> list[Change]:
+        return [notice.change for notice in self.notices]
+
+    def last(self) -> p.Request:
+        return self.worker.sent[-1]
+
+
+def completed(sitting: Sitting) -> None:
+    sitting.session.complete(PROMPT)
+    number = sitting.last().request
+    sitting.session.handle(p.Completed(request=number, tokens=TOKENS, completions=COMPLETIONS))
+
+
+def site_done(sitting: Sitting, number: int, site: int) -> None:
+    done = p.SiteDone(request=number, summary=summary(SITES[site]), nodes=site_nodes(SITES[site]))
+    sitting.session.handle(done)
+
+
+def test_a_prompt_given_before_the_model_is_loaded_runs_once_it_is() -> None:
+    sitting = Sitting()
+    sitting.start()
+    sitting.session.complete(PROMPT)
+    assert [type(request) for request in sitting.worker.sent] == [p.Load]
+    sitting.session.handle(p.Loaded(request=1, model=MODEL))
+    assert isinstance(sitting.last(), p.Complete)
+
+
+def test_completions_are_followed_by_the_circuit_of_the_likeliest() -> None:
+    sitting = Sitting().ready()
+    completed(sitting)
+    request = sitting.last()
+    assert isinstance(request, p.Attribute)
+    assert (request.target, request.contrast, request.metric) == (100, None, "diff")
+
+
+def test_a_prompt_of_a_set_asks_for_its_own_target_and_contrast() -> None:
+    sitting = Sitting().ready()
+    sitting.session.complete(PROMPT, Choice(" Mary", " John"))
+    number = sitting.last().request
+    sitting.session.handle(p.Completed(request=number, tokens=TOKENS, completions=COMPLETIONS))
+    request = sitting.last()
+    assert isinstance(request, p.Attribute)
+    assert (request.target, request.contrast) == (" Mary", " John")
+
+
+def test_sites_are_shown_as_they_come_and_the_circuit_completes_them() -> None:
+    sitting = Sitting().ready()
+    completed(sitting)
+    number = sitting.last().request
+    site_done(sitting, number, -1)
+    site_done(sitting, number, -2)
+    assert sitting.session.partial
+    assert sitting.changes()[-2:] == [Change.CIRCUIT, Change.GREW]
+    assert len(sitting.session.store.nodes) == 20
+    sitting.session.handle(p.Attributed(request=number, circuit=circuit()))
+    assert not sitting.session.partial
+    assert sitting.session.store.root == circuit().target.root
+    assert sitting.session.target_token == 100
+
+
+def test_the_newest_attribution_wins() -> None:
+    sitting = Sitting().ready()
+    completed(sitting)
+    old = sitting.last().request
+    site_done(sitting, old, -1)
+    sitting.session.set_target(101)
+    assert sitting.worker.of(p.Cancel) == [p.Cancel(request=old)]
+    new = sitting.last().request
+    before = len(sitting.session.store.nodes)
+    site_done(sitting, old, -2)
+    sitting.session.handle(p.Attributed(request=old, circuit=circuit()))
+    sitting.session.handle(p.Failed(request=old, kind="cancelled", message="cancelled"))
+    assert len(sitting.session.store.nodes) == before
+    made = circuit(COMPLETIONS[1], COMPLETIONS[0])
+    sitting.session.handle(p.Attributed(request=new, circuit=made))
+    assert sitting.session.target_token == 101
+
+
+def test_a_target_that_is_not_one_token_costs_nothing() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    store = sitting.session.store
+    sitting.session.attribute(Choice(" not one token"))
+    assert sitting.session.store is store
+    assert "2 tokens" in sitting.session.message
+    assert sitting.session.choice == Choice(100)
+    sitting.session.ask_upstream(site_nodes(SITES[0])[0].id)
+    assert isinstance(sitting.last(), p.Upstream)
+
+
+def test_cancelling_shows_the_circuit_before_and_marks_what_was_asked() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    store = sitting.session.store
+    sitting.worker.answer = None
+    sitting.session.set_target(101)
+    site_done(sitting, sitting.last().request, -1)
+    assert sitting.session.store is not store
+    assert sitting.session.cancel()
+    assert sitting.session.store is store
+    node = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(node)
+    assert store.upstream_state(node) == "pending"
+    assert sitting.session.cancel()
+    assert store.upstream_state(node) == "failed"
+    assert "cancelled" in store.failure(node)
+    assert not sitting.session.cancel()
+
+
+def test_edges_are_asked_for_once_and_can_be_asked_for_again() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    sitting.worker.answer = None
+    node = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(node)
+    sitting.session.ask_upstream(node)
+    (request,) = sitting.worker.of(p.Upstream)
+    sitting.session.handle(p.Failed(request=request.request, kind="internal", message="no\x1b"))
+    assert sitting.session.store.failure(node) == "no\\x1b"
+    sitting.session.ask_upstream(node)
+    again = sitting.last().request
+    found = p.UpstreamFound(request=again, node=node, nodes=LEAVES, edges=edges_into(node, 0))
+    sitting.session.handle(found)
+    assert sitting.session.store.upstream_state(node) == "known"
+    assert sitting.notices[-1] == Notice(Change.UPSTREAM, node)
+
+
+def test_measurements_fill_in_exact_effects_and_trust() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    node = site_nodes(SITES[3])[0].id
+    assert sitting.session.store.nodes[node].exact is not None
+    sitting.session.ablate(node)
+    assert sitting.session.store.nodes[node].exact == 1.21
+    assert sitting.session.store.trust is not None
+    snapshot = sitting.session.snapshot()
+    assert snapshot is not None and snapshot.trust == sitting.session.store.trust
+    assert {n.id: n.exact for n in snapshot.nodes}[node] == 1.21
+
+
+def test_embeddings_and_the_root_are_not_ablated() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    for node in (LEAVES[0].id, circuit().target.root):
+        sitting.session.ablate(node)
+        assert sitting.session.level == "warn"
+    assert not sitting.worker.of(p.Ablate)
+
+
+def test_the_metric_goes_round_and_only_diff_has_a_contrast() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    sitting.session.set_contrast(102)
+    metrics = []
+    for _ in range(3):
+        sitting.session.next_metric()
+        request = sitting.last()
+        assert isinstance(request, p.Attribute)
+        metrics.append((request.metric, request.contrast))
+    assert metrics == [("logp", None), ("logit", None), ("diff", 102)]
+
+
+def test_a_dead_worker_leaves_all_on_the_screen_and_a_new_one_does_it_again() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    store = sitting.session.store
+    opened = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(opened)
+    sitting.worker.answer = None
+    pending = site_nodes(SITES[1])[0].id
+    sitting.session.ask_upstream(pending)
+    sitting.worker.die(tail=("last words",))
+    assert sitting.session.phase == "gone"
+    assert sitting.session.store is store
+    assert store.upstream_state(pending) == "failed"
+    assert "SIGKILL with a request unfinished" in sitting.session.message
+    sitting.worker.answer = answer
+    sitting.start()
+    assert sitting.session.phase == "ready"
+    assert sitting.session.store is store, "the same circuit, made again, keeps its rows"
+    assert store.upstream_state(opened) == "known"
+    sitting.session.ask_upstream(pending)
+    assert sitting.session.store.upstream_state(pending) == "known"
+
+
+def test_a_request_that_died_with_the_worker_runs_on_the_next() -> None:
+    sitting = Sitting().ready()
+    sitting.session.complete(PROMPT)
+    sitting.session.ended(WorkerExit(None, "SIGKILL"))
+    sitting.worker.answer = answer
+    sitting.start()
+    assert sitting.session.store.circuit is not None
+
+
+def test_a_circuit_from_a_file_is_read_without_a_worker() -> None:
+    sitting = Sitting(opened=circuit())
+    node = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(node)
+    assert sitting.session.store.failure(node) == NOT_HERE
+    sitting.session.ablate(node)
+    assert sitting.session.message == NOT_HERE
+    assert not sitting.worker.sent
+    sitting.worker.answer = answer
+    sitting.start()
+    assert sitting.session.store.upstream_state(circuit().target.root) == "known"
+    sitting.session.ask_upstream(node)
+    assert sitting.session.store.upstream_state(node) == "known"
+
+
+def test_a_prompt_that_is_no_unicode_is_one_sentence() -> None:
+    sitting = Sitting().ready()
+
+    def refuse(kind: type[p.Message], **fields: object) -> int:
+        "\udcff".encode()
+        return 0
+
+    sitting.session._send = refuse
+    sitting.session.complete("\udcff")
+    assert "UTF-8" in sitting.session.message
+
+
+def test_a_model_that_cannot_be_loaded_is_said() -> None:
+    sitting = Sitting().start()
+    sitting.session.handle(p.Failed(request=1, kind="memory", message="it needs 10 GB"))
+    assert sitting.session.message == "the model was not loaded: it needs 10 GB"
+    assert sitting.session.busy is None
