@@ -278,6 +278,7 @@ class Settings(Record, frozen=True):
 class Circuit(Record, frozen=True, kw_only=True):
     """A whole attribution: self-contained, so that it can be read without the model.
 
+    `share_explained` is that of all sites together: both sums of a site's share taken over sites.
     `expanded` lists the nodes whose upstream edges were kept: all top nodes and the root. Edges
     out of leaves do not exist. `explanations` holds labels by `source/index`.
     """
@@ -289,6 +290,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     settings: Settings
     target: Target
     metric_value: float
+    share_explained: float
     completions: tuple[Completion, ...]
     sites: tuple[SiteSummary, ...]
     nodes: tuple[Node, ...]

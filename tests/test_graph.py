@@ -123,6 +123,7 @@ def small_circuit() -> Circuit:
         settings=Settings(),
         target=target,
         metric_value=0.25,
+        share_explained=0.5,
         completions=(there,),
         sites=(),
         nodes=(Node(target.root, 0.25, 0.0, top=True), Node(feature, 1.5, 2.0, top=True)),

@@ -9,7 +9,7 @@ import torch
 
 from scd_tui.attribution.ablation import ablated_logits, exact_effects
 from scd_tui.attribution.attribute import Attribution, attribute, read, strongest
-from scd_tui.attribution.circuit import circuit_graph, site_summary
+from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.metric import resolve_target, value_at, warnings
 from scd_tui.attribution.trust import nodes_to_measure, trust
@@ -105,6 +105,7 @@ def explain(
         settings=settings,
         target=wanted,
         metric_value=attribution.value,
+        share_explained=share_explained(attribution),
         completions=loaded.model.completions(logits[wanted.position], settings.completions),
         sites=tuple(site_summary(attribution, site) for site in reversed(reading.sites)),
         nodes=nodes,

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rich.segment import Segments
 from rich.traceback import Traceback
@@ -36,6 +36,9 @@ from scd_tui.tui.theme import SCD
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
+
+GRACE_SECONDS = 2.0
+"""How long leaving in order may take after a signal, before the process ends anyway."""
 
 
 class Worker(Protocol):
@@ -94,6 +97,7 @@ class ScdApp(App[int]):
         self._worker_number = 0
         self._labels: dict[str, str] = {}
         self._states: dict[str, RecordState] = {}
+        self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
         if circuit is not None:
             self._labels = {key: visible(text) for key, text in circuit.explanations.items()}
@@ -123,13 +127,22 @@ class ScdApp(App[int]):
             self._start_worker()
 
     def _listen_for_signals(self) -> None:
-        """Leave the terminal as it was when told to go, as a job scheduler does."""
+        """Leave the terminal as it was when told to go, as a job scheduler does.
+
+        A terminal that is gone (a dropped connection) can block the event loop in a write for ever,
+        so the handler is not the loop's own, and a timer that needs no loop has the last word.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            try:
-                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
-            except (NotImplementedError, RuntimeError, ValueError):
-                return  # not the main thread, as in some tests
+
+        def leave(number: int, frame: object) -> None:
+            last_word = threading.Timer(GRACE_SECONDS, os._exit, (128 + number,))
+            last_word.daemon = True
+            last_word.start()
+            loop.call_soon_threadsafe(lambda: self.exit(return_code=128 + number))
+
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                self._old_signals[number] = signal.signal(number, leave)
 
     # --- the worker ---------------------------------------------------------------------------
 
@@ -175,6 +188,8 @@ class ScdApp(App[int]):
             self.session.handle(message.content)
 
     async def on_unmount(self) -> None:
+        for number, old in self._old_signals.items():
+            signal.signal(number, old)
         if self._worker is not None:
             await self._worker.close()
 
@@ -455,15 +470,20 @@ def run_app(
         device,
         circuit,
         worker=worker,
-        records=_bundled_records(model if circuit is None else circuit.model.name),
+        records=_records_of(model if circuit is None else circuit.model.name),
         colour=not no_colour(os.environ),
     )
     app.run(mouse=not over_ssh(os.environ))
     return app.return_code or 0
 
 
-def _bundled_records(model: str) -> FeatureRecords:
-    from scd_tui import demo
+def _records_of(model: str) -> FeatureRecords:
+    """The feature records that lie on this machine for a model, none where there are none."""
+    from scd_tui.catalog.models import find
     from scd_tui.neuronpedia.bundled import BundledFeatures
 
-    return BundledFeatures(demo.features_dir()) if model == "demo" else NoRecords()
+    try:
+        features = find(model).features
+    except InputError:
+        return NoRecords()
+    return NoRecords() if features is None else BundledFeatures(features)

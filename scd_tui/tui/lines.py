@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from scd_tui.graph import SiteSummary, Trust
+from scd_tui.graph import Circuit, Trust
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
 from scd_tui.tui.numbers import meter, percent
@@ -27,7 +27,7 @@ def header(session: Session, width: int) -> list[Span]:
     more: Span = (f" · {visible(model.dictionaries)} · {visible(model.device)}", "dim")
     parts = [
         _gate(session),
-        _explained(tuple(session.store.sites.values())),
+        _explained(session.store.circuit),
         _worker(session),
         _trust(session.store.trust),
     ]
@@ -68,11 +68,10 @@ def _gate(session: Session) -> list[Span]:
     ]
 
 
-def _explained(sites: Sequence[SiteSummary]) -> list[Span]:
-    if not sites:
+def _explained(circuit: Circuit | None) -> list[Span]:
+    if circuit is None:
         return []
-    mean = sum(site.share_explained for site in sites) / len(sites)
-    return [("explained ", "dim"), (percent(mean), "text")]
+    return [("explained ", "dim"), (percent(circuit.share_explained), "text")]
 
 
 def _trust(trust: Trust | None) -> list[Span]:

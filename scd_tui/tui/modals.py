@@ -66,8 +66,8 @@ READING = (
     ("→", "below an unfolded node: the weight of an edge, the part of that node's effect that "
           "arrives from this source along the direct path."),
     ("error", "what a site's dictionary leaves unexplained at a token."),
-    ("site bar", "share explained: Σ|features| / Σ(|features| + |error|). The top line shows its "
-                 "mean over sites."),
+    ("site bar", "share explained: Σ|features| / Σ(|features| + |error|). The top line shows it "
+                 "for all sites together."),
     ("trust", "rank correlation of |estimate| with |exact| over the strongest features, and how "
               "many signs agree."),
     ("last site", "effects at the last residual site sum to about zero: the final norm takes out "

@@ -5,7 +5,7 @@ import torch
 from tiny import PROMPT
 
 from scd_tui.attribution.attribute import Attribution
-from scd_tui.attribution.circuit import share_explained, strongest_edges
+from scd_tui.attribution.circuit import strongest_edges
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.explain import (
     Ablation,
@@ -119,7 +119,7 @@ def test_shares_are_of_sums_over_features_a_position(explanation: Explanation) -
             float(1 - (encoded.error**2).sum() / spread), rel=1e-4
         )
         explained, unexplained = explained + here, unexplained + there
-    assert share_explained(attribution) == pytest.approx(
+    assert explanation.circuit.share_explained == pytest.approx(
         explained / (explained + unexplained), rel=1e-4
     )
 

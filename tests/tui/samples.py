@@ -136,6 +136,7 @@ def circuit(
         settings=Settings(),
         target=wanted,
         metric_value=3.21,
+        share_explained=0.78,
         completions=COMPLETIONS,
         sites=tuple(summary(site) for site in reversed(SITES)),
         nodes=tuple(nodes),

@@ -100,6 +100,23 @@ def test_the_terminal_is_left_as_it_was(file: Path, how: bytes | int, code: int)
     assert terminal.output.rfind(b"\x1b[?25l") < terminal.output.rfind(b"\x1b[?25h")
 
 
+def test_a_terminal_that_goes_away_takes_the_app_with_it(file: Path) -> None:
+    """As when a connection drops: nobody reads what the app writes any more, even while it writes."""
+    terminal = Terminal(file, environment(), size=(60, 200))
+    terminal.until(b"resid_post 3")
+    os.write(terminal.fd, b"E" + b"\x1b[6~" * 50)
+    os.close(terminal.fd)
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        pid, status = os.waitpid(terminal.pid, os.WNOHANG)
+        if pid:
+            assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+            return
+        time.sleep(0.05)
+    os.kill(terminal.pid, signal.SIGKILL)
+    raise AssertionError("it outlived its terminal")
+
+
 def test_over_ssh_the_mouse_is_left_alone_and_without_colour_none_is_sent(file: Path) -> None:
     terminal = Terminal(file, environment(SSH_CONNECTION="10.0.0.1 1 10.0.0.2 22", NO_COLOR="1"))
     terminal.until(b"resid_post 3")

@@ -1,0 +1,85 @@
+"""The numbers of the build: sizes, steps, rates, seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a build makes, apart from the texts' own rules."""
+
+    seed: int = 20
+    threads: int = 2
+    # texts
+    documents: int | None = None  # None: every one
+    template_documents: int = 250_000
+    shares: tuple[float, float, float] = (0.34, 0.42, 0.24)  # documentation, templates, repeated
+    emphasis: float = 8.0  # weight of the word that a template sentence is about
+    # model
+    vocabulary: int = 3072
+    layers: int = 4
+    width: int = 128
+    heads: int = 4
+    context: int = 64
+    copying_steps: int = 520  # on repetition alone, before the others
+    copying_short_steps: int = 280  # of them, on short sequences
+    copying_longest: int = 13  # tokens of a short sequence
+    drills: int = 60_000  # of each kind
+    drill_steps: int = 1200  # until drills of random words end
+    drill_short_steps: int = 750  # until the long ones join the short
+    drills_early: tuple[int, int, int] = (8, 0, 0)  # windows short, long, real, until then
+    drills_middle: tuple[int, int, int] = (2, 5, 2)
+    drills_late: tuple[int, int, int] = (0, 2, 4)
+    taking_away_step: int = 400  # see training.take_away
+    model_steps: int = 2700  # in all
+    model_batch: int = 32  # windows
+    model_rate: float = 3e-3
+    weight_decay: float = 0.1
+    attention_decay: float = 0.8  # of attention's weights, once the drills are over
+    # the first weights: see training.first_weights
+    spread: float = 0.06
+    attention_spread: float = 0.1
+    position_size: float = 0.3
+    # dictionaries
+    features: int = 1024
+    active: int = 32
+    dictionary_steps: int = 1900
+    dictionary_batch: int = 16  # windows
+    dictionary_rate: float = 2e-3
+    resample_every: int = 100  # steps between looks for silent features
+    dictionary_shares: tuple[float, float, float] = (0.42, 0.5, 0.08)
+    resample_most: int = 512  # features of one dictionary put back to work at a time
+    # records and gate
+    record_windows: int = 4096
+    held_out_documents: int = 20_000
+    gate_windows: int = 2048
+    gate_prompts: int = 200
+
+    def smoke(self) -> Recipe:
+        """The same build in miniature: every step runs, no bar of the gate is expected to hold."""
+        return replace(
+            self,
+            documents=60,
+            template_documents=3000,
+            layers=2,
+            copying_steps=10,
+            copying_short_steps=5,
+            taking_away_step=8,
+            drills=300,
+            drill_short_steps=15,
+            drill_steps=20,
+            drills_early=(4, 0, 0),
+            drills_middle=(2, 4, 1),
+            drills_late=(0, 2, 3),
+            model_steps=30,
+            model_batch=16,
+            features=64,
+            active=8,
+            dictionary_steps=30,
+            resample_every=10,
+            record_windows=96,
+            held_out_documents=1000,
+            gate_windows=24,
+            gate_prompts=10,
+        )

@@ -1,0 +1,120 @@
+"""Neuronpedia's feature response becomes a record, whatever is missing from it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from scd_tui.neuronpedia.records import Activation, FeatureRecord, distinct, parse_feature
+
+
+def response(**changes: Any) -> dict[str, Any]:
+    """A feature as the service sends it, cut to the fields that matter and one that does not."""
+    return {
+        "modelId": "gpt2-small",
+        "layer": "6-res_post_32k-oai",
+        "index": "100",
+        "maxActApprox": 12.25,
+        "vector": [],
+        "frac_nonzero": 0.00112,
+        "pos_str": [" John", " Mary"],
+        "pos_values": [1.42, 1.17],
+        "neg_str": [" nearly", " striking"],
+        "neg_values": [-0.61, -10000],
+        "freq_hist_data_bar_heights": [30, 12, 4],
+        "freq_hist_data_bar_values": [2.0, 6.0, 10.0],
+        "logits_hist_data_bar_heights": [100, 40000, 157],
+        "logits_hist_data_bar_values": [-0.5, 0.0, 0.5],
+        "explanations": [
+            {
+                "id": "a",
+                "description": "names of people",
+                "explanationModelName": "gpt-4o-mini",
+                "typeName": "oai_token-act-pair",
+                "scores": [{"value": 0.82}],
+            }
+        ],
+        "activations": [
+            {
+                "tokens": [" gave", " to", " John"],
+                "values": [0.0, 0.0, 12.25],
+                "maxValue": 12.25,
+                "maxValueTokenIndex": 2,
+                "dfaValues": [],
+            }
+        ],
+        **changes,
+    }
+
+
+def test_every_field_that_is_used_arrives() -> None:
+    record = parse_feature(response())
+    assert (record.model_id, record.source, record.index) == (
+        "gpt2-small",
+        "6-res_post_32k-oai",
+        100,
+    )
+    assert record.max_activation == 12.25
+    assert record.density == 0.00112
+    assert record.positive_logits == ((" John", 1.42), (" Mary", 1.17))
+    assert record.activation_histogram.heights == (30, 12, 4)
+    assert record.logit_histogram.centres == (-0.5, 0.0, 0.5)
+    assert record.explanations[0].description == "names of people"
+    assert record.explanations[0].type_name == "oai_token-act-pair"
+    assert record.explanations[0].explainer == "gpt-4o-mini"
+    assert record.activations == (
+        Activation((" gave", " to", " John"), (0.0, 0.0, 12.25), 12.25, 2),
+    )
+
+
+def test_a_missing_logit_is_left_out() -> None:
+    assert parse_feature(response()).negative_logits == ((" nearly", -0.61),)
+
+
+@pytest.mark.parametrize("index", ["7", 7])
+def test_an_index_may_be_text_or_number(index: object) -> None:
+    assert parse_feature(response(index=index)).index == 7
+
+
+@pytest.mark.parametrize("field", ["modelId", "layer", "index"])
+def test_a_response_that_names_no_feature_is_refused(field: str) -> None:
+    with pytest.raises(ValueError):
+        parse_feature(response(**{field: None}))
+
+
+def test_nulls_and_missing_fields_are_empty() -> None:
+    bare = {"modelId": "m", "layer": "0-x", "index": "3"}
+    nulls = {key: None for key in response() if key not in bare}
+    expected = FeatureRecord("m", "0-x", 3)
+    assert parse_feature(bare) == expected
+    assert parse_feature({**bare, **nulls}) == expected
+
+
+def test_broken_entries_do_not_hide_the_good_ones() -> None:
+    record = parse_feature(
+        response(
+            explanations=[None, {"description": None}, {"description": " "}, {"description": "x"}],
+            activations=[None, {"tokens": [], "values": []}, {"tokens": ["a"], "values": [1.0]}],
+        )
+    )
+    assert [e.description for e in record.explanations] == ["x"]
+    assert [a.tokens for a in record.activations] == [("a",)]
+
+
+def test_tokens_without_a_value_are_cut_off() -> None:
+    activation = parse_feature(
+        response(activations=[{"tokens": ["a", "b", "c"], "values": [1, 3]}])
+    ).activations[0]
+    assert activation == Activation(("a", "b"), (1.0, 3.0), 3.0, 1)
+
+
+def test_repeated_contexts_are_hidden_and_the_strongest_comes_first() -> None:
+    weak = Activation(("a", "b"), (1.0, 0.0), 1.0, 0)
+    same_tokens = Activation(("b", "a"), (0.0, 2.0), 2.0, 1)
+    other = Activation(("a", "a"), (3.0, 0.0), 3.0, 0)
+    assert distinct([weak, same_tokens, other]) == (other, same_tokens)
+
+
+def test_a_record_survives_json() -> None:
+    record = parse_feature(response())
+    assert msgspec.json.decode(msgspec.json.encode(record), type=FeatureRecord) == record
