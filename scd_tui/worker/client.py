@@ -27,6 +27,9 @@ from scd_tui.worker.protocol import (
     frame,
 )
 
+PROGRAM = (sys.executable, "-P", "-m", "scd_tui")
+"""This program in a process of its own. Without `-P` Python would import from the folder that the app
+was started in, and a `random.py` of the user's would take the place of Python's."""
 STDERR_LINES = 40
 """Last lines of the worker's stderr that are kept to explain its death."""
 STDERR_LINE_LENGTH = 500
@@ -71,7 +74,7 @@ class WorkerClient:
         on_event: Callable[[Event], None],
         on_exit: Callable[[WorkerExit], None],
     ) -> None:
-        self._command = tuple(command or (sys.executable, "-m", "scd_tui", "worker"))
+        self._command = tuple(command or (*PROGRAM, "worker"))
         self._on_event = on_event
         self._on_exit = on_exit
         self._process: asyncio.subprocess.Process | None = None

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ import pytest
 
 from scd_tui.graph import NodeId
 from scd_tui.worker import protocol as p
-from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
+from scd_tui.worker.client import PROGRAM, WorkerClient, WorkerExit, WorkerGone
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "echo_worker.py"))
 
@@ -58,7 +59,9 @@ def sitting(test: Callable[[Sitting], Awaitable[None]], command: tuple[str, ...]
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The helper script imports this checkout, installed or not."""
     root = str(Path(__file__).parents[2])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    )
 
 
 def test_requests_are_numbered_and_answers_come_in_order() -> None:
@@ -201,3 +204,11 @@ def test_text_that_is_no_unicode_is_refused_and_the_worker_lives() -> None:
         await one.until(lambda: one.events)
 
     sitting(test)
+
+
+def test_the_program_is_not_imported_from_the_folder_it_is_started_in(tmp_path: Path) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit('the wrong one')")
+    done = subprocess.run(
+        [*PROGRAM, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
