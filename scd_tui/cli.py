@@ -144,6 +144,8 @@ def _run_attribute(argv: Sequence[str]) -> int:
     prompt = _prompt_text(arguments)
     if prompt is None:
         raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")
+    if not prompt:
+        raise InputError("the prompt is empty: give some text")
     from scd_tui.catalog.models import find
 
     spec = find(arguments.model)
@@ -186,8 +188,9 @@ def _run_attribute(argv: Sequence[str]) -> int:
 
 
 def _device(name: str) -> "torch.device":
-    from scd_tui.attribution.numerics import choose_device
+    from scd_tui.attribution.numerics import choose_device, leave_a_core
 
+    leave_a_core()
     try:
         return choose_device(name)
     except ValueError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from sae_lens import SAE
+from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel, hook_name
@@ -35,6 +36,8 @@ def load(
     Raises InputError when a dictionary does not fit the model.
     """
     use_exact_float32()
+    # Progress is told by `on_progress`; the library's own bar would land between a program's lines.
+    disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     total = 1 + len(spec.dictionaries)
     on_progress("loading the model", 0, total)

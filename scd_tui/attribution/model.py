@@ -123,7 +123,7 @@ class LanguageModel:
             return tokens[0]
         if not tokens:
             raise InputError(f"the {role} is empty: give one token")
-        parts = " + ".join(repr(token.text) for token in tokens[:6])
+        parts = " + ".join(repr(token.text) for token in tokens[:6]) + " + …" * (len(tokens) > 6)
         hint = ""
         if not wanted.startswith(" ") and len(self.tokenize(" " + wanted)) == 1:
             hint = f" (with a leading space, {' ' + wanted!r}, it is)"

@@ -1,5 +1,7 @@
 """Arithmetic that two runs, and two devices, agree on."""
 
+import os
+
 import torch
 
 
@@ -18,6 +20,12 @@ def assert_exact_float32() -> None:
     """Raise RuntimeError if something has turned TF32 back on."""
     if torch.backends.cuda.matmul.allow_tf32 or torch.get_float32_matmul_precision() != "highest":
         raise RuntimeError("TF32 is on: attribution needs full float32")
+
+
+def leave_a_core() -> None:
+    """Compute on all cores but one: what waits for the answer needs one too, and small matrices are
+    slower on cores that others use."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
 
 
 def choose_device(wanted: str) -> torch.device:

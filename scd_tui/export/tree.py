@@ -5,6 +5,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from scd_tui.graph import Circuit, Edge, Node, NodeId, parse_node
+from scd_tui.numbers import probability
 from scd_tui.text import shorten, visible
 
 _LABEL_WIDTH = 48
@@ -64,7 +65,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         Text(
             "next   "
             + "  ".join(
-                f"{visible(c.token.text)!r} {c.probability:.1%}" for c in circuit.completions[:5]
+                f"{visible(c.token.text)!r} {probability(c.probability)}"
+                for c in circuit.completions[:5]
             )
         ),
         Text(f"metric {metric_words(circuit)} = {signed(circuit.metric_value)}"),
@@ -84,10 +86,10 @@ def _header(circuit: Circuit) -> list[RenderableType]:
 def metric_words(circuit: Circuit) -> str:
     """The metric in words, with the tokens and their probabilities."""
     target = circuit.target
-    wanted = f"{visible(target.target.token.text)!r} ({target.target.probability:.1%})"
+    wanted = f"{visible(target.target.token.text)!r} ({probability(target.target.probability)})"
     if target.contrast is not None:
         contrast = target.contrast
-        return f"logit of {wanted} − {visible(contrast.token.text)!r} ({contrast.probability:.1%})"
+        return f"logit of {wanted} − {visible(contrast.token.text)!r} ({probability(contrast.probability)})"
     words = {"logp": "log-probability of", "logit": "mean-centred logit of"}
     return f"{words[target.metric]} {wanted}"
 

@@ -8,10 +8,10 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from scd_tui.graph import Completion
+from scd_tui.numbers import bar, probability
 from scd_tui.text import visible
 from scd_tui.tui.bindings import completion_keys
 from scd_tui.tui.ink import Line, Span, pad, wrap
-from scd_tui.tui.numbers import bar, probability
 from scd_tui.tui.view import Pane
 
 

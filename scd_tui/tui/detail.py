@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, parse_site
 from scd_tui.neuronpedia.records import Activation, FeatureRecord
+from scd_tui.numbers import percent, probability, signed, tenths
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, wrap
-from scd_tui.tui.numbers import percent, probability, signed, tenths
 from scd_tui.tui.paint import describe_node, quoted, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.rows import Item

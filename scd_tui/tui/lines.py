@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from scd_tui.graph import Circuit, Trust
+from scd_tui.numbers import meter, percent
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
-from scd_tui.tui.numbers import meter, percent
 from scd_tui.tui.session import Session
 
 PROGRESS_CELLS = 12

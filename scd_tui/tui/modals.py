@@ -62,12 +62,18 @@ class HelpScreen(ModalScreen[None]):
 READING = (
     ("effect", "what the metric is estimated to lose without the node: activation × gradient along "
                "its direction. + pushes towards the target, − away."),
-    ("exact", "the same, measured by ablating the node (x, or in the background)."),
+    ("exact", "the same, measured by ablating the node (x, or in the background). ≠: the estimate "
+              "has the other sign, or is more than twice or less than half of it."),
     ("→", "below an unfolded node: the weight of an edge, the part of that node's effect that "
           "arrives from this source along the direct path."),
-    ("error", "what a site's dictionary leaves unexplained at a token."),
-    ("site bar", "share explained: Σ|features| / Σ(|features| + |error|). The top line shows it "
-                 "for all sites together."),
+    ("error", "what a site's dictionary leaves unexplained at a token. Errors are large, so their "
+              "estimates are the least to be trusted, and trust leaves them out: look at exact."),
+    ("bars", "of effects: against the largest effect. Of edges: against the largest edge into the "
+             "same node. On a site's row: its share explained."),
+    ("sums", "a site's row has the sum over all its active features; Σ on a group of edges only "
+             "that of the edges shown. Rows of different sites do not add up to the metric."),
+    ("share", "share explained: at each token, the site's features are summed; then Σ|sum| / "
+              "Σ(|sum| + |error|). Explained variance is another thing (EV in the site's pane)."),
     ("trust", "rank correlation of |estimate| with |exact| over the strongest features, and how "
               "many signs agree."),
     ("last site", "effects at the last residual site sum to about zero: the final norm takes out "

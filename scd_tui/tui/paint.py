@@ -4,14 +4,15 @@ Columns, left to right: guides and name with token; the number (a node's effect,
 weight of an edge); a bar; the measured effect; what the feature is, in words.
 """
 
+import math
 from collections.abc import Callable
 
 import msgspec
 
 from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
+from scd_tui.numbers import bar, meter, percent, signed
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Span, fit, pad
-from scd_tui.tui.numbers import bar, meter, percent, signed
 from scd_tui.tui.rows import Item
 from scd_tui.tui.store import CircuitStore
 
@@ -231,11 +232,18 @@ def _kind_in_words(node: NodeId) -> str:
 
 
 def _exact(node: Node, edge: bool, width: int) -> list[Span]:
-    """The measured effect, in warning ink where its sign is not the estimate's."""
+    """The measured effect; `≠` and warning ink where the estimate is off by more than a factor 2."""
     if edge or node.exact is None:
         return [(" " * width, "text")]
-    opposite = node.exact * node.effect < 0
-    return [(signed(node.exact, width), "warn" if opposite else "good")]
+    text = signed(node.exact, width)
+    if not far_off(node.effect, node.exact):
+        return [(text, "good")]
+    return [("≠" + text[1:] if text[0] == " " else text, "warn")]
+
+
+def far_off(estimate: float, exact: float) -> bool:
+    """Whether an estimate has the wrong sign, or is not between half and twice what was measured."""
+    return not abs(exact) / 2 <= math.copysign(1, exact) * estimate <= abs(exact) * 2
 
 
 def _note(item: Item, store: CircuitStore) -> list[Span]:

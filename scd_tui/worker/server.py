@@ -37,12 +37,10 @@ def serve() -> int:
             data = data[out.write(data) :]
 
     # Imported only now: it takes seconds, and what it prints must not meet the protocol.
-    import torch
-
+    from scd_tui.attribution.numerics import leave_a_core
     from scd_tui.worker.answers import Server
 
-    # One core is left to the app that this process serves.
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    leave_a_core()
     try:
         Server(inbox, send).run()
     except BrokenPipeError:

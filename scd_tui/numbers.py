@@ -28,10 +28,14 @@ def percent(fraction: float, width: int = 0, digits: int = 0) -> str:
 
 
 def probability(value: float, width: int = 0) -> str:
-    """A probability in percent, with a decimal below 99.95%, and `<0.1%` for the tiny."""
+    """A probability in percent with a decimal; `<0.1%` and `>99.9%` for what is not quite 0 or 1."""
     if not math.isfinite(value):
         return "n/a".rjust(width)
-    text = "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
+    text = f"{100 * value:.1f}%"
+    if 0 < value < 0.0005:
+        text = "<0.1%"
+    elif 0.9995 <= value < 1:
+        text = ">99.9%"
     return text.rjust(width)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from scd_tui.tui.numbers import bar, meter, percent, probability, signed, tenths
+from scd_tui.numbers import bar, meter, percent, probability, signed, tenths
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_bars_show_that_there_is_something() -> None:
 
 
 def test_probabilities_and_tenths() -> None:
-    assert probability(0.9999) == "100.0%"
+    assert probability(0.9999) == ">99.9%"
+    assert probability(1.0) == "100.0%"
     assert probability(0.0001) == "<0.1%"
     assert [tenths(v, 10.0) for v in (0.0, 0.01, 4.9, 9.9, 10.0)] == [0, 1, 4, 9, 9]
