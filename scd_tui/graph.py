@@ -143,6 +143,10 @@ class Completion(Record, frozen=True):
     logit: float
 
 
+SATURATED = 0.9
+"""Above this probability of its target, the gradient of `logp` says little about ablations."""
+
+
 class Target(Record, frozen=True):
     """What is being explained: the metric, at a position, of a token (against another).
 
@@ -155,6 +159,11 @@ class Target(Record, frozen=True):
     target: Completion
     contrast: Completion | None = None
     contrast_is_default: bool = False
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the metric is `logp` where it is nearly flat."""
+        return self.metric == "logp" and self.target.probability > SATURATED
 
     @property
     def root(self) -> NodeId:

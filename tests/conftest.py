@@ -7,7 +7,7 @@ from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.catalog.models import DEFAULT_MODEL, find
-from scd_tui.graph import Site
+from scd_tui.graph import ModelIdentity, Site
 
 # Matrices of a few dozen rows cost more to share between cores than to multiply on one.
 torch.set_num_threads(1)
@@ -24,6 +24,24 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
 def dictionaries(request: pytest.FixtureRequest) -> dict[Site, Dictionary]:
     """A random dictionary at every sublayer of `tiny_model`, of two quite different kinds."""
     return random_dictionaries(3, 32, topk=request.param.startswith("topk"))
+
+
+@pytest.fixture(scope="session")
+def tiny_loaded(tiny_model: LanguageModel, dictionaries: dict[Site, Dictionary]) -> LoadedModel:
+    """`tiny_model` and `dictionaries` as they come out of loading; one site has labels."""
+    identity = ModelIdentity(
+        name="tiny",
+        revision="0",
+        dictionaries="random",
+        dictionaries_revision="0",
+        device="cpu",
+        layers=3,
+        context=32,
+        vocabulary=tiny_model.vocabulary,
+        sites=tuple(dictionaries),
+        sources={"mlp_out.1": "1-mlp"},
+    )
+    return LoadedModel(tiny_model, dictionaries, identity)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,18 @@ def node_record(attribution: Attribution, node: NodeId, *, top: bool = False) ->
     return Node(node, attribution.effect(node), attribution.activation(node), top=top)
 
 
+def _explained_and_not(attribution: Attribution, site: Site) -> tuple[float, float]:
+    """Σ_p |Σ_i n_i(p)| over features, and Σ_p |n_err(p)|."""
+    scores, positions = attribution.effects[site], attribution.reading.encoded[site].positions
+    at = torch.zeros_like(scores.errors).index_add(0, positions, scores.features)
+    return float(at.abs().sum()), float(scores.errors.abs().sum())
+
+
+def _share(explained: float, unexplained: float) -> float:
+    size = explained + unexplained
+    return explained / size if size > 0 else 0.0
+
+
 def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
     """Sums over a site, its share explained, and its explained variance on this prompt.
 
@@ -30,16 +42,14 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
     encoded = attribution.reading.encoded[site]
     scores = attribution.effects[site]
     x = attribution.reading.cut.activation(site)
-    at = torch.zeros(len(x), device=x.device).index_add(0, encoded.positions, scores.features)
-    explained = float(at.abs().sum())
-    size = explained + float(scores.errors.abs().sum())
+    explained, unexplained = _explained_and_not(attribution, site)
     variance = float((x - x.mean(dim=0)).square().sum())
     return SiteSummary(
         site=site,
         features=float(scores.features.sum()),
         error=float(scores.errors.sum()),
         constant=float(scores.constants.sum()),
-        share_explained=explained / size if size > 0 else 0.0,
+        share_explained=_share(explained, unexplained),
         explained_variance=1 - float(encoded.error.square().sum()) / variance if variance else 0.0,
         active=len(encoded.values),
     )
@@ -47,13 +57,8 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
 
 def share_explained(attribution: Attribution) -> float:
     """Share explained over all sites: the same ratio with both sums taken over sites too."""
-    explained = size = 0.0
-    for site in attribution.reading.sites:
-        encoded, scores = attribution.reading.encoded[site], attribution.effects[site]
-        at = torch.zeros_like(scores.errors).index_add(0, encoded.positions, scores.features)
-        explained += float(at.abs().sum())
-        size += float(at.abs().sum() + scores.errors.abs().sum())
-    return explained / size if size > 0 else 0.0
+    sums = [_explained_and_not(attribution, site) for site in attribution.reading.sites]
+    return _share(sum(explained for explained, _ in sums), sum(rest for _, rest in sums))
 
 
 def site_nodes(attribution: Attribution, site: Site) -> tuple[Node, ...]:

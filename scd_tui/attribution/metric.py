@@ -13,9 +13,6 @@ from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import METRICS, Metric, Target, Token
 
-SATURATED = 0.9
-"""Above this probability the gradient of `logp` says little about what an ablation does."""
-
 
 def resolve_target(
     model: LanguageModel,
@@ -74,7 +71,7 @@ def value_at(target: Target, here: Tensor) -> Tensor:
 
 def warnings(target: Target) -> tuple[str, ...]:
     """What a reader of the scores should know of the metric."""
-    if target.metric == "logp" and target.target.probability > SATURATED:
+    if target.saturated:
         return (
             f"logp is nearly flat at p = {target.target.probability:.3f}: "
             "its gradient says little about ablation here, diff says more",

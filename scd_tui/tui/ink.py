@@ -5,7 +5,7 @@ crash anything; and what a pane says can be tested as plain text.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.cells import cell_len, get_character_cell_size
 
@@ -30,24 +30,7 @@ Ink = Literal[
 Span = tuple[str, Ink]
 Line = tuple[Span, ...]
 
-INKS: tuple[Ink, ...] = (
-    "text",
-    "dim",
-    "heading",
-    "name",
-    "token",
-    "label",
-    "towards",
-    "away",
-    "good",
-    "warn",
-    "bad",
-    "key",
-    "shade1",
-    "shade2",
-    "shade3",
-    "peak",
-)
+INKS: tuple[Ink, ...] = get_args(Ink)
 
 
 def width_of(spans: Iterable[Span]) -> int:

@@ -55,8 +55,6 @@ Phase = Literal["none", "starting", "loading", "ready", "gone"]
 Level = Literal["info", "good", "warn", "bad"]
 
 NOT_HERE = "not in this file: R starts the model to compute it"
-LOGP_FADES_ABOVE = 0.9
-"""Above this probability of the target, the gradient of `logp` says little about ablations."""
 
 
 class Change(enum.Enum):
@@ -492,8 +490,7 @@ class Session:
         self.partial, self.busy, self.measured = False, None, None
         self._notice(Change.CIRCUIT if fresh else Change.GREW)
         self._notice(Change.COMPLETIONS)
-        target = event.circuit.target
-        if target.metric == "logp" and target.target.probability > LOGP_FADES_ABOVE:
+        if event.circuit.target.saturated:
             self.say("p is near 1, where the gradient of logp fades: diff says more (m)", "warn")
         else:
             self._notice(Change.STATUS)

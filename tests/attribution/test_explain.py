@@ -1,12 +1,9 @@
-from collections.abc import Mapping
-
 import pytest
 import torch
 from tiny import PROMPT
 
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import strongest_edges
-from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.explain import (
     Ablation,
     Explanation,
@@ -17,33 +14,16 @@ from scd_tui.attribution.explain import (
     tokens_in_play,
 )
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
-from scd_tui.graph import ModelIdentity, NodeId, Settings, Site, decode_circuit, encode_circuit
+from scd_tui.graph import NodeId, Settings, Site, decode_circuit, encode_circuit
 from scd_tui.graph import parse_node as parse
 
 SETTINGS = Settings(top=4, edges=3)
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_model: LanguageModel, dictionaries: Mapping[Site, Dictionary]) -> LoadedModel:
-    identity = ModelIdentity(
-        name="tiny",
-        revision="0",
-        dictionaries="random",
-        dictionaries_revision="0",
-        device="cpu",
-        layers=3,
-        context=32,
-        vocabulary=tiny_model.vocabulary,
-        sites=tuple(dictionaries),
-    )
-    return LoadedModel(tiny_model, dictionaries, identity)
-
-
-@pytest.fixture(scope="module")
-def explanation(loaded: LoadedModel) -> Explanation:
-    return explain(loaded, PROMPT, target=7, settings=SETTINGS)
+def explanation(tiny_loaded: LoadedModel) -> Explanation:
+    return explain(tiny_loaded, PROMPT, target=7, settings=SETTINGS)
 
 
 def test_a_site_keeps_its_strongest_features_and_its_largest_error(
@@ -160,27 +140,27 @@ def test_tokens_that_the_model_would_never_say_are_not_in_play() -> None:
     assert 299 not in order
 
 
-def test_an_earlier_position_can_be_explained(loaded: LoadedModel) -> None:
-    earlier = explain(loaded, PROMPT, target=7, position=3, settings=SETTINGS)
+def test_an_earlier_position_can_be_explained(tiny_loaded: LoadedModel) -> None:
+    earlier = explain(tiny_loaded, PROMPT, target=7, position=3, settings=SETTINGS)
     assert earlier.circuit.target.position == 3
     assert all(parse(n.id).position <= 3 for n in earlier.circuit.nodes)
-    first = loaded.model.completions(earlier.attribution.reading.cut.logits.detach()[3], 1)
+    first = tiny_loaded.model.completions(earlier.attribution.reading.cut.logits.detach()[3], 1)
     assert earlier.circuit.completions[0] == first[0]
 
 
 def test_what_goes_wrong_while_a_site_is_reported_ends_the_work_and_spoils_nothing(
-    loaded: LoadedModel, explanation: Explanation
+    tiny_loaded: LoadedModel, explanation: Explanation
 ) -> None:
     def stop(attribution: Attribution, site: Site) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        explain(loaded, PROMPT, target=7, settings=SETTINGS, on_site=stop)
-    again = explain(loaded, PROMPT, target=7, settings=SETTINGS).circuit
+        explain(tiny_loaded, PROMPT, target=7, settings=SETTINGS, on_site=stop)
+    again = explain(tiny_loaded, PROMPT, target=7, settings=SETTINGS).circuit
     assert (again.nodes, again.edges) == (explanation.circuit.nodes, explanation.circuit.edges)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 33])
-def test_a_prompt_that_cannot_be_read_is_refused(loaded: LoadedModel, text: str) -> None:
+def test_a_prompt_that_cannot_be_read_is_refused(tiny_loaded: LoadedModel, text: str) -> None:
     with pytest.raises(InputError, match="the prompt"):
-        explain(loaded, text, target=7)
+        explain(tiny_loaded, text, target=7)

@@ -1,34 +1,17 @@
-from collections.abc import Mapping
-
 import msgspec
 import pytest
 from rich.console import Console
 from tiny import PROMPT
 
-from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.attribution.model import LanguageModel
 from scd_tui.export.tree import bar, render, signed
-from scd_tui.graph import Circuit, ModelIdentity, Settings, Site, Token, parse_node
+from scd_tui.graph import Circuit, Settings, Token, parse_node
 
 
 @pytest.fixture(scope="module")
-def circuit(tiny_model: LanguageModel, dictionaries: Mapping[Site, Dictionary]) -> Circuit:
-    identity = ModelIdentity(
-        name="tiny",
-        revision="0",
-        dictionaries="random",
-        dictionaries_revision="0",
-        device="cpu",
-        layers=3,
-        context=32,
-        vocabulary=tiny_model.vocabulary,
-        sites=tuple(dictionaries),
-        sources={"mlp_out.1": "1-mlp"},
-    )
-    loaded = LoadedModel(tiny_model, dictionaries, identity)
-    return measured_circuit(explain(loaded, PROMPT, target=7, settings=Settings(top=3)))
+def circuit(tiny_loaded: LoadedModel) -> Circuit:
+    return measured_circuit(explain(tiny_loaded, PROMPT, target=7, settings=Settings(top=3)))
 
 
 def printed(circuit: Circuit, **options) -> str:
