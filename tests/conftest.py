@@ -1,5 +1,6 @@
 import pytest
 import torch
+from saes import DIFFERENT_KINDS, SaeKind
 from tiny import PROMPT, random_dictionaries, write_model
 
 from scd_tui.attribution.attribute import Reading, read
@@ -20,10 +21,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return LanguageModel.boot(folder, torch.device("cpu"))
 
 
-@pytest.fixture(scope="session", params=["topk, layer norm", "relu, no normalisation"])
+@pytest.fixture(scope="session", params=DIFFERENT_KINDS, ids=str)
 def dictionaries(request: pytest.FixtureRequest) -> dict[Site, Dictionary]:
-    """A random dictionary at every sublayer of `tiny_model`, of two quite different kinds."""
-    return random_dictionaries(3, 32, topk=request.param.startswith("topk"))
+    """A random dictionary at every sublayer of `tiny_model`, of quite different kinds."""
+    kind: SaeKind = request.param
+    return random_dictionaries(3, 32, kind=kind)
 
 
 @pytest.fixture(scope="session")

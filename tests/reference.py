@@ -103,18 +103,25 @@ def encode(sae: Any, x: Tensor, scale: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     z: Tensor = (x - mu) / s_in
     if sae.cfg.apply_b_dec_to_input:
         z = z - sae.b_dec
-    pre: Tensor = z @ sae.W_enc + sae.b_enc
+    architecture = sae.cfg.architecture()
+    if architecture == "gated":
+        pre = (z @ sae.W_enc) * sae.r_mag.exp() + sae.b_mag
+    else:
+        pre = z @ sae.W_enc + sae.b_enc
+    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
+        pre = pre * sae.W_dec.norm(dim=-1)
     with torch.no_grad():
-        match sae.cfg.architecture():
+        match architecture:
             case "standard":
                 on = pre > 0
-            case "topk":
-                if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
-                    raise ValueError("the reference does not rescale by decoder norms")
-                chosen = pre.topk(sae.cfg.k, dim=-1).indices
-                on = torch.zeros_like(pre).scatter(-1, chosen, 1.0).bool() & (pre > 0)
+            case "topk" | "abstopk":
+                by = pre.abs() if architecture == "abstopk" else pre
+                chosen = by.topk(sae.cfg.k, dim=-1).indices
+                on = torch.zeros_like(pre).scatter(-1, chosen, 1.0).bool() & (by > 0)
             case "jumprelu":
                 on = (pre > sae.threshold) & (pre > 0)
+            case "gated":
+                on = (z @ sae.W_enc + sae.b_gate > 0) & (pre > 0)
             case other:
                 raise ValueError(f"the reference does not know the architecture {other!r}")
     return pre * on
@@ -123,6 +130,8 @@ def encode(sae: Any, x: Tensor, scale: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 def decode(sae: Any, f: Tensor, scale: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Reconstruction [pos, d] of dense features [pos, d_sae]."""
     mu, _, s_out = scale
+    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
+        f = f / sae.W_dec.norm(dim=-1)
     x_hat: Tensor = (f @ sae.W_dec + sae.b_dec) * s_out + mu
     return x_hat
 

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from sae_lens import SAE
-from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
-from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+from saes import TOPK, SaeKind, random_sae
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -70,53 +68,18 @@ def write_model(folder: Path, *, layers: int = 3, width: int = 32, seed: int = 0
     return folder
 
 
-def random_sae(
-    width: int, features: int, *, seed: int, topk: bool = True, hook: str = "hook"
-) -> SAE:
-    """A random SAE: TopK on layer-normed input with b_dec applied to it, or plain ReLU without."""
-    if topk:
-        sae: SAE = TopKSAE(
-            TopKSAEConfig(
-                d_in=width,
-                d_sae=features,
-                k=8,
-                normalize_activations="layer_norm",
-                apply_b_dec_to_input=True,
-                rescale_acts_by_decoder_norm=False,
-                device="cpu",
-            )
-        )
-    else:
-        sae = StandardSAE(
-            StandardSAEConfig(
-                d_in=width,
-                d_sae=features,
-                normalize_activations="none",
-                apply_b_dec_to_input=False,
-                device="cpu",
-            )
-        )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in sae.named_parameters():
-            scale = 0.2 if name.startswith("b_") else width**-0.5
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
-    sae.cfg.metadata.hook_name = hook
-    return sae
-
-
 def random_dictionaries(
     layers: int,
     width: int,
     *,
     kinds: Iterable[SiteKind] = KINDS,
     features: int = 64,
-    topk: bool = True,
+    kind: SaeKind = TOPK,
 ) -> dict[Site, Dictionary]:
     """A random dictionary at each of `kinds` in every layer."""
     sites = [Site(layer, kind) for layer in range(layers) for kind in kinds]
     return {
-        site: Dictionary(site, random_sae(width, features, seed=100 + n, topk=topk))
+        site: Dictionary(site, random_sae(width, features, seed=100 + n, kind=kind))
         for n, site in enumerate(sites)
     }
 

@@ -8,7 +8,12 @@ A dictionary reads, at each position,
 
 sae_lens keeps mu and the scales in attributes of the SAE that the next encode overwrites, so a decode
 that comes late silently uses another batch's. Here they are values that travel with the features.
-While effects are differentiated mu, s_in, s_out and which features are active are held fixed.
+While effects are differentiated mu, s_in, s_out and which features are active are held fixed: each
+active feature is then the affine function z · e + b of its encoder column e, whatever selected it.
+
+What sae_lens multiplies activations or weights by on the way is put into the rows: a gated dictionary's
+magnitudes scale its encoder's columns; where activations are rescaled by decoder norms, the columns are
+lengthened by them and the decoder's rows shortened.
 """
 
 from dataclasses import dataclass
@@ -17,20 +22,32 @@ import torch
 from sae_lens import SAE
 from torch import Tensor
 
+from scd_tui.attribution.activation import REFUSED, Activation, Chosen, activation_of
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
 _LAYER_NORM_EPSILON = 1e-5
-_ARCHITECTURES = ("standard", "topk", "jumprelu")
+_NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
+_TO_FOLD = {
+    "expected_average_only_in": (
+        "expects activations scaled by a factor that it does not carry: fold the factor into its "
+        "weights (fold_activation_norm_scaling_factor) and save it again"
+    ),
+    "covariance_whitening": (
+        "expects whitened activations and does not carry the whitening: fold it into its weights "
+        "(fold_activation_whitening) and save it again"
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Encoded:
     """A dictionary's reading of one prompt. `m` counts active (feature, position) pairs.
 
-    `positions`, `indices`, `values` `[m]`: where, which and how strongly (`f`, may not be 0).
-    `s_in`, `s_out` `[pos]`: scale going in and coming out. `error`, `constant` `[pos, d]`: x - x̂, and
-    `s_out b_dec + mu`. `decoder`, `encoder` `[m, d]`: the active rows of W_dec and columns of W_enc.
+    `positions`, `indices`, `values` `[m]`: where, which and how strongly (`f`, not 0, negative for
+    features that work both ways). `s_in`, `s_out` `[pos]`: scale going in and coming out. `error`,
+    `constant` `[pos, d]`: x - x̂, and `s_out b_dec + mu`. `decoder`, `encoder` `[m, d]`: the active rows
+    of W_dec and columns of W_enc; `bias` `[m]`: f at z = 0, so that `values = z · encoder + bias`.
     """
 
     positions: Tensor
@@ -42,6 +59,7 @@ class Encoded:
     constant: Tensor
     decoder: Tensor
     encoder: Tensor
+    bias: Tensor
 
     @property
     def strengths(self) -> Tensor:
@@ -59,24 +77,19 @@ class Encoded:
 
 
 class Dictionary:
-    """One sae_lens SAE at one site. Raises InputError on what its formula above does not cover."""
+    """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover."""
 
     def __init__(self, site: Site, sae: SAE) -> None:
         architecture = sae.cfg.architecture()
-        if architecture not in _ARCHITECTURES:
+        if architecture in REFUSED:
+            raise InputError(f"the dictionary at {site} is not supported: {REFUSED[architecture]}")
+        normalisation = sae.cfg.normalize_activations
+        if normalisation in _TO_FOLD:
+            raise InputError(f"the dictionary at {site} {_TO_FOLD[normalisation]}")
+        if normalisation not in _NORMALISATIONS:
             raise InputError(
-                f"the dictionary at {site} has architecture {architecture!r}, which is not supported: "
-                f"use one of {', '.join(_ARCHITECTURES)}"
-            )
-        if sae.cfg.normalize_activations not in ("none", "layer_norm"):
-            raise InputError(
-                f"the dictionary at {site} normalises by {sae.cfg.normalize_activations!r}, "
-                "which is not supported: use one with none or layer_norm"
-            )
-        if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
-            raise InputError(
-                f"the dictionary at {site} rescales activations by decoder norms, which is not "
-                "supported: fold the norms into its weights first"
+                f"the dictionary at {site} normalises by {normalisation!r}, which is not supported: "
+                f"use one of {', '.join(_NORMALISATIONS)}"
             )
         sae.eval()
         for parameter in sae.parameters():
@@ -84,9 +97,11 @@ class Dictionary:
         if sae.hook_z_reshaping_mode:
             sae.turn_off_forward_pass_hook_z_reshaping()
         self.site = site
-        self._sae = sae
-        self.normalises = sae.cfg.normalize_activations == "layer_norm"
+        self.architecture = architecture
+        self.normalisation = normalisation
         self.applies_b_dec = bool(sae.cfg.apply_b_dec_to_input)
+        self._sae = sae
+        self._activation: Activation = activation_of(site, sae)
 
     @property
     def width(self) -> int:
@@ -96,24 +111,6 @@ class Dictionary:
     @property
     def d_in(self) -> int:
         return int(self._sae.cfg.d_in)
-
-    @property
-    def w_enc(self) -> Tensor:
-        """`[d, features]`."""
-        weight: Tensor = self._sae.W_enc
-        return weight
-
-    @property
-    def b_enc(self) -> Tensor:
-        """`[features]`."""
-        weight: Tensor = self._sae.b_enc
-        return weight
-
-    @property
-    def w_dec(self) -> Tensor:
-        """`[features, d]`."""
-        weight: Tensor = self._sae.W_dec
-        return weight
 
     @property
     def b_dec(self) -> Tensor:
@@ -126,31 +123,40 @@ class Dictionary:
 
         Layer norm here is the dictionaries' own: unbiased standard deviation, the epsilon added to
         it going in and not coming out (openai/sparse_autoencoder, model.py; sae_lens, sae.py).
+        `constant_norm_rescale` brings every activation to norm √d, going in and coming out.
         """
-        if not self.normalises:
-            one = torch.ones_like(x[:, 0])
-            return torch.zeros_like(one), one, one
-        std = x.std(dim=-1)
-        return x.mean(dim=-1), std + _LAYER_NORM_EPSILON, std
+        one = torch.ones_like(x[:, 0])
+        zero = torch.zeros_like(one)
+        if self.normalisation == "layer_norm":
+            std = x.std(dim=-1)
+            return x.mean(dim=-1), std + _LAYER_NORM_EPSILON, std
+        if self.normalisation == "constant_norm_rescale":
+            norm = x.norm(dim=-1) / x.shape[-1] ** 0.5
+            return zero, norm, norm
+        return zero, one, one
+
+    def normalised(self, x: Tensor, mu: Tensor, s_in: Tensor) -> Tensor:
+        """`[pos, d]`: z, what the encoder multiplies."""
+        z = (x - mu[:, None]) / s_in[:, None]
+        return z - self.b_dec if self.applies_b_dec else z
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Encoded:
-        """Read activations `[pos, d]`. The features are sae_lens's own; the rest is computed here."""
+        """Read activations `[pos, d]`."""
         mu, s_in, s_out = self.scales(x)
-        features = self._sae.encode(x)
-        positions, indices = features.nonzero(as_tuple=True)
-        decoder = self.w_dec[indices]
-        constant = s_out[:, None] * self.b_dec + mu[:, None]
+        chosen: Chosen = self._activation.choose(self.normalised(x, mu, s_in))
+        encoder, bias, decoder = self._activation.rows(chosen.indices)
         encoded = Encoded(
-            positions=positions,
-            indices=indices,
-            values=features[positions, indices],
+            positions=chosen.positions,
+            indices=chosen.indices,
+            values=chosen.values,
             s_in=s_in,
             s_out=s_out,
             error=torch.zeros_like(x),
-            constant=constant,
+            constant=s_out[:, None] * self.b_dec + mu[:, None],
             decoder=decoder,
-            encoder=self.w_enc.T[indices],
+            encoder=encoder,
+            bias=bias,
         )
         encoded.error.copy_(x - encoded.reconstruction())
         return encoded

@@ -1,40 +1,97 @@
+"""The adapter equals sae_lens's own encode and decode, for everything that sae_lens can load."""
+
 import pytest
 import torch
 from sae_lens import SAE
-from sae_lens.saes.gated_sae import GatedSAE, GatedSAEConfig
-from tiny import random_sae
+from sae_lens.saes import (
+    JumpReLUTranscoder,
+    JumpReLUTranscoderConfig,
+    MatchingPursuitSAE,
+    MatchingPursuitSAEConfig,
+    SkipTranscoder,
+    SkipTranscoderConfig,
+    TemporalSAE,
+    TemporalSAEConfig,
+    Transcoder,
+    TranscoderConfig,
+)
+from saes import EVERY_KIND, TOPK, SaeKind, random_sae
 
-from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
 SITE = Site(0, "mlp_out")
-WIDTH = 24
+WIDTH, FEATURES = 24, 50
+every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=str)
 
 
 def activations() -> torch.Tensor:
     return torch.randn(7, WIDTH, generator=torch.Generator().manual_seed(3)) * 4 + 1
 
 
-@pytest.mark.parametrize("topk", [True, False])
-def test_reading_equals_the_dictionary_s_own_encode_and_decode(topk: bool) -> None:
-    sae = random_sae(WIDTH, 50, seed=1, topk=topk)
+def dense(encoded: Encoded, rows: int) -> torch.Tensor:
+    features = torch.zeros(rows, FEATURES)
+    features[encoded.positions, encoded.indices] = encoded.values
+    return features
+
+
+@every_kind
+def test_reading_equals_the_dictionary_s_own_encode_and_decode(kind: SaeKind) -> None:
+    sae = random_sae(WIDTH, FEATURES, seed=1, kind=kind)
     x = activations()
     features = sae.encode(x)
     reconstruction = sae.decode(features)
 
     encoded = Dictionary(SITE, sae).encode(x)
-    dense = torch.zeros_like(features)
-    dense[encoded.positions, encoded.indices] = encoded.values
-    torch.testing.assert_close(dense, features, atol=1e-5, rtol=0)
+    torch.testing.assert_close(dense(encoded, len(x)), features, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(encoded.reconstruction(), reconstruction, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(encoded.error, x - reconstruction, atol=1e-5, rtol=1e-5)
     assert (encoded.values != 0).all()
+    assert 0 < len(encoded.values) < features.numel()
+
+
+@every_kind
+def test_active_features_come_by_position_and_then_by_index(kind: SaeKind) -> None:
+    encoded = Dictionary(SITE, random_sae(WIDTH, FEATURES, seed=1, kind=kind)).encode(activations())
+    order = encoded.positions * FEATURES + encoded.indices
+    assert (order.diff() > 0).all()
+
+
+def test_features_that_work_both_ways_are_active_when_negative() -> None:
+    sae = random_sae(WIDTH, FEATURES, seed=1, kind=SaeKind("abstopk"))
+    encoded = Dictionary(SITE, sae).encode(activations())
+    assert (encoded.values < 0).any() and (encoded.values > 0).any()
+    assert len(encoded.values) == 7 * sae.cfg.k
+
+
+@every_kind
+def test_active_features_are_the_affine_function_that_edges_differentiate(kind: SaeKind) -> None:
+    """f = z · e + b for each active feature, and sae_lens's f grows along e, normalisation held."""
+    sae = random_sae(WIDTH, FEATURES, seed=2, kind=kind)
+    dictionary, x = Dictionary(SITE, sae), activations()
+    mu, s_in, _ = dictionary.scales(x)
+    encoded = dictionary.encode(x)
+    z = dictionary.normalised(x, mu, s_in)
+    affine = (z[encoded.positions] * encoded.encoder).sum(dim=-1) + encoded.bias
+    torch.testing.assert_close(encoded.values, affine, atol=1e-5, rtol=1e-5)
+
+    # what sae_lens itself makes of a small change of its normalised input
+    sae.run_time_activation_norm_fn_in = lambda raw: (raw - mu[:, None]) / s_in[:, None]
+    clean = sae.encode(x)
+    step = 1e-3 * torch.randn(WIDTH, generator=torch.Generator().manual_seed(5))
+    moved = sae.encode(x + step)
+    kept = (clean != 0) & (moved != 0)
+    at = kept[encoded.positions, encoded.indices]
+    change = (moved - clean)[encoded.positions, encoded.indices]
+    predicted = (encoded.encoder @ step) / s_in[encoded.positions]
+    assert at.sum() > 20
+    torch.testing.assert_close(change[at], predicted[at], atol=1e-5, rtol=5e-3)
 
 
 def test_two_readings_do_not_share_their_normalisation() -> None:
     """sae_lens keeps mean and scale in the SAE: a decode after another encode takes the wrong ones."""
-    dictionary = Dictionary(SITE, random_sae(WIDTH, 50, seed=1))
+    dictionary = Dictionary(SITE, random_sae(WIDTH, FEATURES, seed=1, kind=TOPK))
     first, second = activations(), activations().flip(0) * 9
     kept = dictionary.encode(first)
     dictionary.encode(second)
@@ -42,42 +99,54 @@ def test_two_readings_do_not_share_their_normalisation() -> None:
     torch.testing.assert_close(kept.s_out, first.std(dim=-1))
 
 
-def test_active_features_are_the_affine_function_that_edges_differentiate() -> None:
-    """f = ((x - mu) / s_in - b_dec) · e + b_enc for each active feature, from the parts as given."""
-    sae = random_sae(WIDTH, 50, seed=2)
-    dictionary = Dictionary(SITE, sae)
-    x = activations()
-    mu, s_in, _ = dictionary.scales(x)
-    encoded = dictionary.encode(x)
-    z = ((x - mu[:, None]) / s_in[:, None] - dictionary.b_dec)[encoded.positions]
-    affine = (z * encoded.encoder).sum(dim=-1) + dictionary.b_enc[encoded.indices]
-    torch.testing.assert_close(encoded.values, affine, atol=1e-5, rtol=1e-5)
+def test_a_dictionary_of_attention_heads_reads_them_side_by_side() -> None:
+    """`hook_z` comes as `[pos, heads, d_head]`; sae_lens flattens it, and so does whoever cuts there."""
+    sae = random_sae(WIDTH, FEATURES, seed=4, kind=TOPK, hook="blocks.0.attn.hook_z")
+    sae.cfg.reshape_activations = "hook_z"
+    sae.turn_on_forward_pass_hook_z_reshaping()
+    heads = activations().reshape(7, 4, WIDTH // 4)
+    features = sae.encode(heads)
+    reconstruction = sae.decode(features)
+    encoded = Dictionary(Site(0, "hook_z"), sae).encode(heads.flatten(1))
+    torch.testing.assert_close(dense(encoded, 7), features, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        encoded.reconstruction(), reconstruction.flatten(1), atol=1e-5, rtol=1e-5
+    )
 
 
-def gated() -> SAE:
-    return GatedSAE(GatedSAEConfig(d_in=WIDTH, d_sae=50, device="cpu"))
-
-
-def rescaled() -> SAE:
-    sae = random_sae(WIDTH, 50, seed=1)
-    sae.cfg.rescale_acts_by_decoder_norm = True
+def unfolded(normalisation: str) -> SAE:
+    sae = random_sae(WIDTH, FEATURES, seed=1)
+    sae.cfg.normalize_activations = normalisation
     return sae
 
 
-def normalised_otherwise() -> SAE:
-    sae = random_sae(WIDTH, 50, seed=1)
-    sae.cfg.normalize_activations = "constant_norm_rescale"
-    return sae
+def transcoder(make, config) -> SAE:
+    options = {"d_in": WIDTH, "d_out": WIDTH, "d_sae": FEATURES, "apply_b_dec_to_input": False}
+    return make(config(**options))
 
 
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (gated, "architecture 'gated'"),
-        (rescaled, "rescales activations"),
-        (normalised_otherwise, "'constant_norm_rescale'"),
+        (
+            lambda: MatchingPursuitSAE(MatchingPursuitSAEConfig(d_in=WIDTH, d_sae=FEATURES)),
+            "matching pursuit .* has no encoder",
+        ),
+        (
+            lambda: TemporalSAE(TemporalSAEConfig(d_in=WIDTH, d_sae=128, n_heads=2)),
+            "temporal dictionary reads other positions",
+        ),
+        (lambda: transcoder(Transcoder, TranscoderConfig), "transcoder's output is not"),
+        (lambda: transcoder(SkipTranscoder, SkipTranscoderConfig), "transcoder's output is not"),
+        (
+            lambda: transcoder(JumpReLUTranscoder, JumpReLUTranscoderConfig),
+            "transcoder's output is not",
+        ),
+        (lambda: unfolded("expected_average_only_in"), "factor that it does not carry"),
+        (lambda: unfolded("covariance_whitening"), "does not carry the whitening"),
+        (lambda: unfolded("batch_norm"), "'batch_norm', which is not supported"),
     ],
 )
-def test_what_the_formula_does_not_cover_is_refused_by_name(make, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
+def test_what_the_formula_does_not_cover_is_refused_with_the_reason(make, reason: str) -> None:
+    with pytest.raises(InputError, match=f"at mlp_out.0 .*{reason}"):
         Dictionary(SITE, make())

@@ -139,10 +139,10 @@ def test_edges_into_a_residual_feature_sum_to_its_effect_with_every_constant(
         for row in range(len(encoded.values)):
             index, p = int(encoded.indices[row]), int(encoded.positions[row])
             node = feature_id(site, index, p)
-            slope = encoded.s_out[p] * (dictionary.w_dec[index] @ attribution.gradients[site][p])
-            column = dictionary.w_enc[:, index]
-            mean = x[p].mean() if dictionary.normalises else torch.tensor(0.0)
-            bias = dictionary.b_enc[index] - column.sum() * mean / encoded.s_in[p]
+            slope = encoded.s_out[p] * (encoded.decoder[row] @ attribution.gradients[site][p])
+            column = encoded.encoder[row]
+            mean = dictionary.scales(x)[0][p]
+            bias = encoded.bias[row] - column.sum() * mean / encoded.s_in[p]
             if dictionary.applies_b_dec:
                 bias = bias - column @ dictionary.b_dec
             incoming = sum(
@@ -167,8 +167,8 @@ def test_an_edge_is_a_finite_difference_of_the_target_along_the_direct_path(
     encoded = reading.encoded[target_site]
     strongest_row = int(result.effects[target_site].features.abs().argmax())
     index, q = int(encoded.indices[strongest_row]), int(encoded.positions[strongest_row])
-    dictionary = dictionaries[target_site]
-    slope = encoded.s_out[q] * (dictionary.w_dec[index] @ result.gradients[target_site][q])
+    column = encoded.encoder[strongest_row]
+    slope = encoded.s_out[q] * (encoded.decoder[strongest_row] @ result.gradients[target_site][q])
     weights = result.upstream(feature_id(target_site, index, q))[source_site].features
     sources = reading.encoded[source_site]
 
@@ -190,7 +190,7 @@ def test_an_edge_is_a_finite_difference_of_the_target_along_the_direct_path(
                 tiny_model.ids(reading.cut.tokens),
                 [(hook_name(source_site), change), (hook_name(target_site), look)],
             )
-        return float(seen[0].double() @ dictionary.w_enc[:, index].double() / encoded.s_in[q])
+        return float(seen[0].double() @ column.double() / encoded.s_in[q])
 
     h = 0.02
     for row in weights.abs().argsort(descending=True)[:6].tolist():

@@ -25,7 +25,8 @@ import pytest
 import torch
 from reference import Reference
 from sae_lens import SAE
-from tiny import KINDS, random_sae, write_tokenizer
+from saes import RELU, TOPK, random_sae
+from tiny import KINDS, write_tokenizer
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -148,7 +149,9 @@ def write_planted_model(folder: Path) -> Path:
 @torch.no_grad()
 def hand_built_sae(*, without: Direction | None = None, normalised: bool = False) -> SAE:
     """Feature i is direction i: W_dec's rows, and W_enc's columns, are the directions themselves."""
-    sae = random_sae(WIDTH, len(Direction), seed=0, topk=normalised).to(torch.float64)
+    sae = random_sae(WIDTH, len(Direction), seed=0, kind=TOPK if normalised else RELU).to(
+        torch.float64
+    )
     for parameter in sae.parameters():
         parameter.zero_()
     sae.W_dec.copy_(directions())

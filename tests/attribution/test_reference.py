@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 from reference import Form, Reference, Spread
-from tiny import KINDS, PROMPT, random_dictionaries, random_sae, write_model
+from saes import EVERY_KIND, TOPK, SaeKind, random_sae
+from tiny import KINDS, PROMPT, random_dictionaries, write_model
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -41,6 +42,7 @@ class Both:
     saes: Mapping[Site, Any]
     reading: Reading
     reference: Reference
+    kind: SaeKind
 
     @property
     def token_ids(self) -> list[int]:
@@ -65,19 +67,19 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> TransformerBridge:
     return TransformerBridge.boot_transformers(str(folder), device="cpu", dtype=torch.float64)
 
 
-@pytest.fixture(scope="module", params=["topk, layer norm", "relu, no normalisation"])
+@pytest.fixture(scope="module", params=EVERY_KIND, ids=str)
 def both(request: pytest.FixtureRequest, bridge: TransformerBridge) -> Both:
-    topk = request.param.startswith("topk")
+    kind: SaeKind = request.param
     sites = [Site(layer, kind) for layer in range(LAYERS) for kind in KINDS]
     saes = {
-        site: random_sae(WIDTH, FEATURES, seed=100 + n, topk=topk).to(torch.float64)
+        site: random_sae(WIDTH, FEATURES, seed=100 + n, kind=kind).to(torch.float64)
         for n, site in enumerate(sites)
     }
     model = LanguageModel(bridge)
     tokens = model.prompt(PROMPT)
     reading = read(model, tokens, {site: Dictionary(site, sae) for site, sae in saes.items()})
     reference = Reference(bridge, dict(saes), [token.id for token in tokens])
-    return Both(model, bridge, saes, reading, reference)
+    return Both(model, bridge, saes, reading, reference, kind)
 
 
 def dense(encoded: Encoded, features: Tensor, positions: int) -> Tensor:
@@ -190,8 +192,7 @@ def test_in_float32_the_engine_stays_close_to_the_reference_in_float64(
     tiny_model: LanguageModel, both: Both
 ) -> None:
     """The engine as it is run, on the same weights."""
-    topk = both.reading.encoded[Site(0, "attn_out")].s_out[0] != 1
-    dictionaries = random_dictionaries(LAYERS, WIDTH, features=FEATURES, topk=bool(topk))
+    dictionaries = random_dictionaries(LAYERS, WIDTH, features=FEATURES, kind=both.kind)
     reading = read(tiny_model, tiny_model.prompt(PROMPT), dictionaries)
     single = replace(both, model=tiny_model, reading=reading)
     attribution = single.attribution()
@@ -268,7 +269,7 @@ WRONG: dict[str, Callable[[Encoded], Encoded]] = {
 }
 
 
-@pytest.mark.parametrize("both", ["topk, layer norm"], indirect=True)
+@pytest.mark.parametrize("both", [TOPK], indirect=True)
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_in_the_engine_is_seen(both: Both, mistake: str) -> None:
     encoded = {site: WRONG[mistake](e) for site, e in both.reading.encoded.items()}

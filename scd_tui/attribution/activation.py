@@ -1,0 +1,160 @@
+"""Which features of a dictionary are active, and the affine function that each of them then is.
+
+One class for each way in which sae_lens's inference dictionaries select; `REFUSED` names those that
+have no encoder column to differentiate along, or whose output is not a reconstruction of their input.
+BatchTopK and Matryoshka dictionaries are saved by sae_lens as JumpReLU ones.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from sae_lens import SAE
+from torch import Tensor
+
+from scd_tui.errors import InputError
+from scd_tui.graph import Site
+
+REFUSED = {
+    "matching_pursuit": (
+        "matching pursuit finds its features one after the other and has no encoder, along whose "
+        "columns edges are measured"
+    ),
+    "temporal": (
+        "a temporal dictionary reads other positions through attention of its own, so that a feature "
+        "is no function of one position's activation"
+    ),
+    **dict.fromkeys(
+        ("transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"),
+        "a transcoder's output is not a reconstruction of its input; use dictionaries of one site each",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The active features of a prompt, by position, then by index; each `[m]`."""
+
+    positions: Tensor
+    indices: Tensor
+    values: Tensor
+
+    @classmethod
+    def where_not_zero(cls, features: Tensor) -> "Chosen":
+        """From dense features `[pos, d_sae]`."""
+        positions, indices = features.nonzero(as_tuple=True)
+        return cls(positions, indices, features[positions, indices])
+
+    @classmethod
+    def from_top(cls, values: Tensor, indices: Tensor) -> "Chosen":
+        """From `[pos, k]` in any order; features of value 0 are left out."""
+        indices, order = indices.sort(dim=-1)
+        values = values.gather(-1, order)
+        positions, columns = values.nonzero(as_tuple=True)
+        return cls(positions, indices[positions, columns], values[positions, columns])
+
+
+class Activation(Protocol):
+    """How a dictionary gets from `z` to its active features."""
+
+    def choose(self, z: Tensor) -> Chosen:
+        """The active features of `z` `[pos, d]`."""
+        ...
+
+    def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encoder columns `[m, d]`, biases `[m]` and decoder rows `[m, d]` of features `[m]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """ReLU, or JumpReLU where there is a threshold `[d_sae]`, in units of the pre-activation."""
+
+    w_enc: Tensor
+    b_enc: Tensor
+    w_dec: Tensor
+    threshold: Tensor | None = None
+
+    def choose(self, z: Tensor) -> Chosen:
+        before = torch.addmm(self.b_enc, z, self.w_enc)
+        if self.threshold is None:
+            return Chosen.where_not_zero(before.relu())
+        return Chosen.where_not_zero(before.relu() * (before > self.threshold))
+
+    def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.w_enc.T[indices], self.b_enc[indices], self.w_dec[indices]
+
+
+@dataclass(frozen=True)
+class Top:
+    """The k largest, rectified; or with `signed` the k of largest magnitude with their signs.
+
+    With `norms` `[d_sae]` the pre-activations are multiplied by the decoder's norms before the
+    selection, and the decoder's rows divided by them.
+    """
+
+    w_enc: Tensor
+    b_enc: Tensor
+    w_dec: Tensor
+    k: int
+    signed: bool = False
+    norms: Tensor | None = None
+
+    def choose(self, z: Tensor) -> Chosen:
+        before = torch.addmm(self.b_enc, z, self.w_enc)
+        if self.norms is not None:
+            before = before * self.norms
+        if self.signed:
+            indices = before.abs().topk(self.k, dim=-1, sorted=False).indices
+            return Chosen.from_top(before.gather(-1, indices), indices)
+        values, indices = before.topk(self.k, dim=-1, sorted=False)
+        return Chosen.from_top(values.relu(), indices)
+
+    def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        encoder, bias = self.w_enc.T[indices], self.b_enc[indices]
+        decoder = self.w_dec[indices]
+        if self.norms is None:
+            return encoder, bias, decoder
+        norms = self.norms[indices]
+        return encoder * norms[:, None], bias * norms, decoder / norms[:, None]
+
+
+@dataclass(frozen=True)
+class Gated:
+    """One threshold decides, another affine function of the same product says how strongly.
+
+    f = [z W_enc + b_gate > 0] · ReLU(z W_enc · exp(r_mag) + b_mag)   (Rajamanoharan et al. 2024)
+    """
+
+    w_enc: Tensor
+    b_gate: Tensor
+    r_mag: Tensor
+    b_mag: Tensor
+    w_dec: Tensor
+
+    def choose(self, z: Tensor) -> Chosen:
+        product = z @ self.w_enc
+        strong = torch.addcmul(self.b_mag, product, self.r_mag.exp()).relu()
+        return Chosen.where_not_zero(strong * (product + self.b_gate > 0))
+
+    def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        encoder = self.w_enc.T[indices] * self.r_mag[indices].exp()[:, None]
+        return encoder, self.b_mag[indices], self.w_dec[indices]
+
+
+def activation_of(site: Site, sae: SAE) -> Activation:
+    """How this SAE selects. Raises InputError on architectures that are not known here."""
+    architecture = sae.cfg.architecture()
+    if architecture in ("topk", "abstopk"):
+        norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else None
+        k = int(sae.cfg.k)
+        return Top(sae.W_enc, sae.b_enc, sae.W_dec, k, architecture == "abstopk", norms)
+    if architecture == "gated":
+        return Gated(sae.W_enc, sae.b_gate, sae.r_mag, sae.b_mag, sae.W_dec)
+    if architecture in ("standard", "jumprelu"):
+        threshold = sae.threshold if architecture == "jumprelu" else None
+        return Rectified(sae.W_enc, sae.b_enc, sae.W_dec, threshold)
+    raise InputError(
+        f"the dictionary at {site} has architecture {architecture!r}, which is not supported: "
+        "use standard, topk, abstopk, jumprelu, gated, or what sae_lens saves as one of them"
+    )
