@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scd_tui.attribution.attribute import Reading
 from scd_tui.attribution.metric import value_at
-from scd_tui.attribution.model import LanguageModel, hook_name
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.graph import NodeRef, Site, Target
 
 BATCH = 32
@@ -41,9 +41,9 @@ def ablated_logits(
             flat[row, node.position] -= reading.written(node)
         return flat.reshape(changed.shape)
 
-    hooks = [(hook_name(site), lambda x, site=site: remove(site, x)) for site in rows]
+    edits = [(site, lambda x, site=site: remove(site, x)) for site in rows]
     ids = model.ids(reading.cut.tokens).expand(len(nodes), -1)
-    return model.forward(ids, hooks)[:, position]
+    return model.forward(ids, edits)[:, position]
 
 
 @torch.no_grad()

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.cut import Cut, Place, cut_forward
+from scd_tui.attribution.cut import Cut, cut_forward
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import metric_value
-from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, Site, Target, Token, error_id, feature_id, parse_node
 

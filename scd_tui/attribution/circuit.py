@@ -3,7 +3,7 @@
 import torch
 
 from scd_tui.attribution.attribute import Attribution, EdgesInto
-from scd_tui.attribution.cut import Place
+from scd_tui.attribution.model import Place
 from scd_tui.graph import (
     Edge,
     Node,

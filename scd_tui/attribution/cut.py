@@ -8,22 +8,12 @@ follows exactly the paths that meet no other site: the direct paths of which edg
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.model import (
-    POSITION_EMBEDDING,
-    TOKEN_EMBEDDING,
-    LanguageModel,
-    hook_name,
-)
+from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.graph import Site, Token
-
-Leaf = Literal["token", "pos"]
-Place = Site | Leaf
-"""Where the graph is cut: a site, or one of the two embeddings."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +87,11 @@ def cut_forward(model: LanguageModel, tokens: tuple[Token, ...], sites: Iterable
             outputs[place] = activation
         return copy
 
-    names: list[tuple[str, Place]] = [(TOKEN_EMBEDDING, "token")]
-    if model.has_hook(POSITION_EMBEDDING):
-        names.append((POSITION_EMBEDDING, "pos"))
-    names += [(hook_name(site), site) for site in sites]
+    embeddings: tuple[Place, ...] = ("token", "pos")
+    places = [place for place in (*embeddings, *sites) if model.has(place)]
     with torch.enable_grad():
         logits = model.forward(
             model.ids(tokens),
-            [(name, lambda x, place=place: cut_at(place, x)) for name, place in names],  # type: ignore[misc]
+            [(place, lambda x, place=place: cut_at(place, x)) for place in places],  # type: ignore[misc]
         )
     return Cut(tokens, tuple(order), copies, outputs, logits[0])

@@ -9,7 +9,7 @@ from sae_lens import SAE
 from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.model import LanguageModel, hook_name
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
 from scd_tui.catalog.models import ModelSpec
 from scd_tui.errors import InputError
@@ -45,14 +45,14 @@ def load(
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, path) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
-        if site.layer >= model.layers or not model.has_hook(hook_name(site)):
+        if site.layer >= model.layers or not model.has(site):
             raise InputError(f"{path.name} is at {site}, and the model has no such place")
         sae = SAE.load_from_disk(path, device=str(device), dtype="float32")
         dictionaries[site] = Dictionary(site, sae)
-        if dictionaries[site].d_in != model.width:
+        if dictionaries[site].d_in != model.width_at(site):
             raise InputError(
                 f"{path.name} reads activations of width {dictionaries[site].d_in} and the model "
-                f"has {model.width}: it belongs to another model"
+                f"has {model.width_at(site)} there: it belongs to another model"
             )
     on_progress("loaded", total, total)
     assert_exact_float32()

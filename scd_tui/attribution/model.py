@@ -5,33 +5,40 @@ Everything that knows TransformerBridge is here. Two of its traps: hook names ar
 has been told to prepend BOS, so special tokens must be refused at each call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scd_tui.errors import InputError
-from scd_tui.graph import Completion, Site, Token
+from scd_tui.graph import Completion, Site, SiteKind, Token
 
-HookFunction = Callable[[Tensor], Tensor]
-"""Takes the activation `[batch, pos, ...]` and returns what the model goes on with."""
+Leaf = Literal["token", "pos"]
+Place = Site | Leaf
+"""Where an activation can be read and replaced: a site, or one of the two embeddings."""
 
-_HOOKS = {
+Edit = Callable[[Tensor], Tensor]
+"""Takes the activation `[batch, pos, ...]` of a place and returns what the model goes on with."""
+
+_HOOKS: Mapping[SiteKind, str] = {
+    "resid_pre": "hook_resid_pre",
+    "hook_z": "attn.hook_z",
     "attn_out": "hook_attn_out",
+    "resid_mid": "hook_resid_mid",
     "mlp_out": "hook_mlp_out",
     "resid_post": "hook_resid_post",
 }
-TOKEN_EMBEDDING = "hook_embed"
-POSITION_EMBEDDING = "hook_pos_embed"
+_EMBEDDINGS: Mapping[Leaf, str] = {"token": "hook_embed", "pos": "hook_pos_embed"}
 
 
-def hook_name(site: Site) -> str:
-    """TransformerLens's name of a site's hook point. Raises InputError on kinds not supported."""
-    if site.kind not in _HOOKS:
-        raise InputError(f"a dictionary at {site} is not supported: sites are {', '.join(_HOOKS)}")
-    return f"blocks.{site.layer}.{_HOOKS[site.kind]}"
+def hook_name(place: Place) -> str:
+    """TransformerLens's name of a place's hook point."""
+    if isinstance(place, Site):
+        return f"blocks.{place.layer}.{_HOOKS[place.kind]}"
+    return _EMBEDDINGS[place]
 
 
 def _byte_decoder() -> dict[str, int]:
@@ -41,6 +48,45 @@ def _byte_decoder() -> dict[str, int]:
     table = {chr(byte): byte for byte in printable}
     table.update({chr(256 + n): byte for n, byte in enumerate(others)})
     return table
+
+
+def _mid_stream(
+    site: Site, edits: Sequence[Edit]
+) -> tuple[list[tuple[str, Edit]], list[tuple[str, Edit]]]:
+    """Hooks that replace the stream between attention and MLP: those to run first, and last.
+
+    The bridge's hook of that name feeds the MLP alone, and the block adds the old stream to what the
+    MLP writes. So the block's output is made again, from the new stream and the MLP's output.
+    """
+    old: list[Tensor] = []
+    new: list[Tensor] = []
+    written: list[Tensor] = []
+
+    def replace(stream: Tensor) -> Tensor:
+        old.append(stream)
+        for edit in edits:
+            stream = edit(stream)
+        new.append(stream)
+        return stream
+
+    def keep(mlp_out: Tensor) -> Tensor:
+        written.append(mlp_out)
+        return mlp_out
+
+    def finish(out: Tensor) -> Tensor:
+        with torch.no_grad():
+            if not torch.allclose(old[0] + written[0], out, rtol=1e-4, atol=1e-4):
+                raise InputError(
+                    f"{site} cannot be used: this model's block does more than add the MLP's output"
+                )
+        return new[0] + written[0]
+
+    layer = f"blocks.{site.layer}."
+    first: list[tuple[str, Edit]] = [
+        (layer + _HOOKS["resid_mid"], replace),
+        (layer + _HOOKS["resid_post"], finish),
+    ]
+    return first, [(layer + _HOOKS["mlp_out"], keep)]
 
 
 class LanguageModel:
@@ -68,6 +114,11 @@ class LanguageModel:
     def width(self) -> int:
         """Width of the residual stream."""
         return int(self._bridge.cfg.d_model)
+
+    def width_at(self, site: Site) -> int:
+        """Width of a site's activation, attention heads side by side."""
+        cfg = self._bridge.cfg
+        return int(cfg.n_heads * cfg.d_head) if site.kind == "hook_z" else self.width
 
     @property
     def context(self) -> int:
@@ -133,22 +184,36 @@ class LanguageModel:
 
     # --- forward passes -------------------------------------------------------------------
 
-    def has_hook(self, name: str) -> bool:
-        return name in self._bridge.hook_dict
+    def has(self, place: Place) -> bool:
+        """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
+        return hook_name(place) in self._bridge.hook_dict
 
-    def forward(self, token_ids: Tensor, hooks: Sequence[tuple[str, HookFunction]] = ()) -> Tensor:
-        """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `hooks`."""
+    def forward(self, token_ids: Tensor, edits: Sequence[tuple[Place, Edit]] = ()) -> Tensor:
+        """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
 
-        def adapt(function: HookFunction) -> Callable[..., Tensor]:
-            return lambda activation, hook: function(activation)
-
-        if not hooks:
+        Edits of one place are made in the order given.
+        """
+        if not edits:
             logits: Tensor = self._bridge(token_ids, return_type="logits")
             return logits
+
+        def adapt(edit: Edit) -> Callable[..., Tensor]:
+            return lambda activation, hook: edit(activation)
+
+        mids: dict[Site, list[Edit]] = {}
+        hooks: list[tuple[str, Edit]] = []
+        for place, edit in edits:
+            if isinstance(place, Site) and place.kind == "resid_mid":
+                mids.setdefault(place, []).append(edit)
+            else:
+                hooks.append((hook_name(place), edit))
+        for site, several in mids.items():
+            first, last = _mid_stream(site, several)
+            hooks = [*first, *hooks, *last]
         logits = self._bridge.run_with_hooks(
             token_ids,
             return_type="logits",
-            fwd_hooks=[(name, adapt(function)) for name, function in hooks],
+            fwd_hooks=[(name, adapt(edit)) for name, edit in hooks],
         )
         return logits
 

@@ -4,7 +4,7 @@ import torch
 from scd_tui.attribution.ablation import ablated_logits, exact_effects
 from scd_tui.attribution.attribute import Reading, attribute, strongest
 from scd_tui.attribution.metric import metric_value, resolve_target
-from scd_tui.attribution.model import LanguageModel, hook_name
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeRef, parse_node
 
@@ -35,9 +35,7 @@ def test_many_nodes_at_once_are_each_removed_alone(
         without = (encoded.constant + error).index_add(
             0, encoded.positions, encoded.contributions * kept[:, None]
         )
-        alone = tiny_model.forward(
-            ids, [(hook_name(node.site), lambda x, w=without: w.reshape(x.shape))]
-        )
+        alone = tiny_model.forward(ids, [(node.site, lambda x, w=without: w.reshape(x.shape))])
         torch.testing.assert_close(row, alone[0, -1], atol=2e-5, rtol=2e-5)
 
 

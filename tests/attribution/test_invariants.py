@@ -15,10 +15,9 @@ from scd_tui.attribution.attribute import (
     read,
     strongest,
 )
-from scd_tui.attribution.cut import Place
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import metric_value, resolve_target
-from scd_tui.attribution.model import POSITION_EMBEDDING, TOKEN_EMBEDDING, LanguageModel, hook_name
+from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.graph import METRICS, Metric, NodeId, Site, error_id, feature_id, parse_node
 
 CLOSE = 2e-5
@@ -79,8 +78,6 @@ def test_gradients_are_those_of_an_ordinary_backward_pass(
 ) -> None:
     """Invariant (b): the cut pass, put together again, is backpropagation through the whole model."""
     result = attribution_of(tiny_model, reading, metric, position=position)
-    names: dict[Place, str] = {"token": TOKEN_EMBEDDING, "pos": POSITION_EMBEDDING}
-    names.update({site: hook_name(site) for site in reading.sites})
     kept: dict[Place, torch.Tensor] = {}
 
     def keep(place: Place, activation: torch.Tensor) -> torch.Tensor:
@@ -91,7 +88,7 @@ def test_gradients_are_those_of_an_ordinary_backward_pass(
     with torch.enable_grad():
         logits = tiny_model.forward(
             tiny_model.ids(reading.cut.tokens),
-            [(name, lambda x, place=place: keep(place, x)) for place, name in names.items()],
+            [(place, lambda x, place=place: keep(place, x)) for place in reading.cut.order],
         )
         metric_value(result.target, logits[0]).backward()
     for place, zero in kept.items():
@@ -188,7 +185,7 @@ def test_an_edge_is_a_finite_difference_of_the_target_along_the_direct_path(
         with torch.no_grad():
             tiny_model.forward(
                 tiny_model.ids(reading.cut.tokens),
-                [(hook_name(source_site), change), (hook_name(target_site), look)],
+                [(source_site, change), (target_site, look)],
             )
         return float(seen[0].double() @ column.double() / encoded.s_in[q])
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scd_tui.attribution.attribute import Attribution, Reading, Scores, attribute, read
-from scd_tui.attribution.cut import Place
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import resolve_target
-from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.graph import METRICS, Metric, NodeId, Site, error_id, feature_id, parse_node
 
 LAYERS, WIDTH, FEATURES = 3, 32, 64

@@ -1,0 +1,101 @@
+"""Tiny randomly initialised models of every family, and the sets of sites that users load."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import write_model, write_tokenizer
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from scd_tui.graph import Site, SiteKind
+
+LAYERS, WIDTH, HEADS, D_HEAD = 3, 32, 4, 12
+"""`d_head` × heads is not the width, so that the two cannot be taken for one another."""
+
+_SHARED: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+}
+_GROUPED: dict[str, Any] = {**_SHARED, "num_key_value_heads": 2, "head_dim": D_HEAD}
+_FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "pythia": (GPTNeoXForCausalLM, GPTNeoXConfig, {**_SHARED, "rotary_pct": 0.25}),
+    "gemma-2": (
+        Gemma2ForCausalLM,
+        Gemma2Config,
+        # caps low enough to bend these small scores, a window shorter than the prompt
+        {
+            **_GROUPED,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 3.0,
+            "sliding_window": 4,
+        },
+    ),
+    "gemma-3": (Gemma3ForCausalLM, Gemma3TextConfig, {**_GROUPED, "sliding_window": 4}),
+    "llama-3": (LlamaForCausalLM, LlamaConfig, _GROUPED),
+    "qwen-3": (Qwen3ForCausalLM, Qwen3Config, _GROUPED),
+}
+FAMILIES: tuple[str, ...] = ("gpt2", *_FAMILIES)
+
+
+def write_family(folder: Path, family: str) -> Path:
+    """Save a random model of a family, with a tokenizer, as a Hugging Face directory."""
+    if family == "gpt2":
+        return write_model(folder, layers=LAYERS, width=WIDTH)
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = write_tokenizer(folder)
+    make, config, options = _FAMILIES[family]
+    torch.manual_seed(1)
+    model = make(config(vocab_size=vocabulary, **options))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder
+
+
+def of_kinds(*kinds: SiteKind) -> tuple[Site, ...]:
+    """These kinds at every layer."""
+    return tuple(Site(layer, kind) for layer in range(LAYERS) for kind in kinds)
+
+
+SITE_SETS: dict[str, tuple[Site, ...]] = {
+    "sublayers": of_kinds("attn_out", "mlp_out", "resid_post"),
+    "heads": of_kinds("hook_z", "mlp_out", "resid_post"),
+    "residual only": of_kinds("resid_pre"),
+    "with gaps": (Site(0, "mlp_out"), Site(1, "attn_out"), Site(2, "resid_pre")),
+    "identities, out of order": (
+        Site(1, "resid_pre"),
+        Site(0, "resid_post"),
+        Site(2, "hook_z"),
+        Site(2, "attn_out"),
+        Site(0, "hook_z"),
+    ),
+    "middle": of_kinds("attn_out", "resid_mid", "resid_post"),
+    "everything": of_kinds("resid_pre", "hook_z", "attn_out", "resid_mid", "mlp_out", "resid_post"),
+}
+
+
+def width_at(site: Site, family: str) -> int:
+    """Width of a site's activation, heads flattened."""
+    if site.kind == "hook_z" and family not in ("gpt2", "pythia"):
+        return HEADS * D_HEAD
+    return WIDTH
