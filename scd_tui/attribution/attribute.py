@@ -112,9 +112,7 @@ class Reading:
             zero = torch.zeros_like(leaves)
             return [Scores(z[:0], z, z, row) for z, row in zip(zero, leaves, strict=True)]
         encoded = self.encoded[place]
-        features = encoded.strengths * torch.einsum(
-            "md,rmd->rm", encoded.decoder, gradients[:, encoded.positions]
-        )
+        features = encoded.along(gradients)
         errors = (encoded.error * gradients).sum(dim=-1)
         constants = (encoded.constant * gradients).sum(dim=-1)
         zero = torch.zeros_like(errors)

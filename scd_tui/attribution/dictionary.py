@@ -17,6 +17,7 @@ lengthened by them and the decoder's rows shortened.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from sae_lens import SAE
@@ -42,7 +43,7 @@ _TO_FOLD = {
 
 @dataclass(frozen=True)
 class Encoded:
-    """A dictionary's reading of one prompt. `m` counts active (feature, position) pairs.
+    """A dictionary's reading of one prompt. `m` counts active (feature, position) pairs, by position.
 
     `positions`, `indices`, `values` `[m]`: where, which and how strongly (`f`, not 0, negative for
     features that work both ways). `s_in`, `s_out` `[pos]`: scale going in and coming out. `error`,
@@ -70,6 +71,28 @@ class Encoded:
     def contributions(self) -> Tensor:
         """`[m, d]`: the vector that each active feature writes into the activation."""
         return self.strengths[:, None] * self.decoder
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """`[m]`: how many active features of the same position come before each."""
+        first = torch.searchsorted(self.positions, self.positions)
+        return torch.arange(len(self.positions), device=first.device) - first
+
+    @cached_property
+    def decoder_by_position(self) -> Tensor:
+        """`[pos, most, d]`: the decoder rows of each position, in the order of `slots`, then zeros."""
+        positions, width = self.error.shape
+        most = int(self.slots.max()) + 1 if len(self.slots) else 0
+        if positions * most == len(self.positions):
+            return self.decoder.view(positions, most, width)
+        grid = self.decoder.new_zeros(positions, most, width)
+        grid[self.positions, self.slots] = self.decoder
+        return grid
+
+    def along(self, gradients: Tensor) -> Tensor:
+        """`[rows, m]`: what each active feature writes · gradients `[rows, pos, d]`."""
+        products = torch.bmm(self.decoder_by_position, gradients.permute(1, 2, 0))
+        return products[self.positions, self.slots].T * self.strengths
 
     def reconstruction(self) -> Tensor:
         """`[pos, d]`: x̂."""
