@@ -120,10 +120,14 @@ class Reading:
 
 
 def read(
-    model: LanguageModel, tokens: tuple[Token, ...], dictionaries: Mapping[Site, Dictionary]
+    model: LanguageModel,
+    tokens: tuple[Token, ...],
+    dictionaries: Mapping[Site, Dictionary],
+    *,
+    freeze_patterns: bool = False,
 ) -> Reading:
     """Run the model on a prompt, cut at the dictionaries' sites, and read every site."""
-    cut = cut_forward(model, tokens, dictionaries)
+    cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns)
     return Reading(
         cut,
         {
@@ -177,6 +181,22 @@ class Attribution:
                 place: self.reading.split(place, product)[0] for place, product in products.items()
             }
         return self.edges[node]
+
+    def upstream_by_head(self, node: NodeId) -> Mapping[tuple[int, int], EdgesInto]:
+        """The parts of a node's edges that go through each attention head, by (layer, head).
+
+        Over all heads they add up to the edges, as far as these go through attention. Leaves have none.
+        """
+        ref = parse_node(node)
+        if ref.site is None:
+            return {}
+        found = self.reading.cut.pull_back_by_head(ref.site, self.pull(ref)[None])
+        return {
+            head: {
+                place: self.reading.split(place, product)[0] for place, product in products.items()
+            }
+            for head, products in found.items()
+        }
 
     def effect(self, node: NodeId) -> float:
         """The gradient estimate of a node's effect; the metric itself for the root."""

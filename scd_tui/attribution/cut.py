@@ -8,11 +8,12 @@ follows exactly the paths that meet no other site: the direct paths of which edg
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.attribution.model import Attention, Edit, LanguageModel, Place
 from scd_tui.graph import Site, Token
 
 
@@ -22,7 +23,8 @@ class Cut:
 
     `order`: the places in the order in which the model computed them. `copies[place]` `[1, pos, ...]`
     are what the model went on with; `outputs[site]` what it had computed there; `logits`
-    `[pos, vocabulary]`, attached to the copies that the head reads.
+    `[pos, vocabulary]`, attached to the copies that the head reads. `heads[layer]`
+    `[1, pos, heads, d_head]` is what its attention heads read, not cut.
     """
 
     tokens: tuple[Token, ...]
@@ -30,6 +32,7 @@ class Cut:
     copies: Mapping[Place, Tensor]
     outputs: Mapping[Site, Tensor]
     logits: Tensor
+    heads: Mapping[int, Tensor]
 
     def activation(self, place: Place) -> Tensor:
         """`[pos, d]`, without gradient, heads flattened."""
@@ -46,9 +49,44 @@ class Cut:
         directly upstream, and no entry for the others.
         """
         output = self.outputs[site]
-        return self._products(
-            output, pulls.reshape(len(pulls), *output.shape), self.before(site), batched=True
-        )
+        return self._products(output, self._shaped(pulls, output), self.before(site), batched=True)
+
+    def pull_back_by_head(
+        self, site: Site, pulls: Tensor
+    ) -> dict[tuple[int, int], dict[Place, Tensor]]:
+        """The part of `pull_back` that goes through each attention head, by (layer, head).
+
+        A path that meets no head (through the MLP, or along the stream) is in none of them. One that
+        meets heads of two layers, which only sets of sites with gaps allow, is in one of each.
+        """
+        output = self.outputs[site]
+        shaped = self._shaped(pulls, output)
+        found: dict[tuple[int, int], dict[Place, Tensor]] = {}
+        for layer, z in self.heads.items():
+            if layer > site.layer:
+                continue
+            if site == Site(layer, "hook_z"):
+                read, into = output, shaped
+            else:
+                (into,) = torch.autograd.grad(
+                    *(output, z, shaped),
+                    is_grads_batched=True,
+                    allow_unused=True,
+                    retain_graph=True,
+                )
+                read = z
+            if into is None:
+                continue
+            for head in range(read.shape[2]):
+                alone = torch.zeros_like(into)
+                alone[:, :, :, head] = into[:, :, :, head]
+                if products := self._products(read, alone, self.before(site), batched=True):
+                    found[layer, head] = products
+        return found
+
+    @staticmethod
+    def _shaped(pulls: Tensor, output: Tensor) -> Tensor:
+        return pulls.reshape(len(pulls), *output.shape)
 
     def pull_back_root(self, metric: Tensor) -> dict[Place, Tensor]:
         """Gradient `[1, pos, d_u]` of a scalar made of `logits`, for each place directly upstream."""
@@ -73,8 +111,18 @@ class Cut:
         }
 
 
-def cut_forward(model: LanguageModel, tokens: tuple[Token, ...], sites: Iterable[Site]) -> Cut:
-    """Run the model on a prompt, cut at the embeddings and at `sites`."""
+def cut_forward(
+    model: LanguageModel,
+    tokens: tuple[Token, ...],
+    sites: Iterable[Site],
+    *,
+    freeze_patterns: bool = False,
+) -> Cut:
+    """Run the model on a prompt, cut at the embeddings and at `sites`.
+
+    With `freeze_patterns` where attention looks is held fixed, and only what it reads there is
+    differentiated: the convention of circuit-tracer (Ameisen et al. 2025).
+    """
     copies: dict[Place, Tensor] = {}
     outputs: dict[Site, Tensor] = {}
     order: list[Place] = []
@@ -88,10 +136,20 @@ def cut_forward(model: LanguageModel, tokens: tuple[Token, ...], sites: Iterable
         return copy
 
     embeddings: tuple[Place, ...] = ("token", "pos")
-    places = [place for place in (*embeddings, *sites) if model.has(place)]
+    heads: dict[int, Tensor] = {}
+
+    def look_at(layer: int, z: Tensor) -> Tensor:
+        heads[layer] = z
+        return z
+
+    edits: list[tuple[Place | Attention, Edit]] = [
+        (place, partial(cut_at, place)) for place in (*embeddings, *sites) if model.has(place)
+    ]
+    for layer in range(model.layers):
+        # after the cuts, so that a cut z is seen as its readers see it
+        edits.append((Attention(layer, "z"), partial(look_at, layer)))
+        if freeze_patterns:
+            edits.append((Attention(layer, "pattern"), torch.Tensor.detach))
     with torch.enable_grad():
-        logits = model.forward(
-            model.ids(tokens),
-            [(place, lambda x, place=place: cut_at(place, x)) for place in places],  # type: ignore[misc]
-        )
-    return Cut(tokens, tuple(order), copies, outputs, logits[0])
+        logits = model.forward(model.ids(tokens), edits)
+    return Cut(tokens, tuple(order), copies, outputs, logits[0], heads)

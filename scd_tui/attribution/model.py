@@ -6,6 +6,7 @@ has been told to prepend BOS, so special tokens must be refused at each call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,19 @@ from scd_tui.graph import Completion, Site, SiteKind, Token
 Leaf = Literal["token", "pos"]
 Place = Site | Leaf
 """Where an activation can be read and replaced: a site, or one of the two embeddings."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A part of a layer's attention that no dictionary is at, to be looked at or replaced.
+
+    `z` `[batch, pos, heads, d_head]`: what the heads read, before their output matrix; `pattern`
+    `[batch, heads, pos, pos]`: how much of each earlier position.
+    """
+
+    layer: int
+    part: Literal["z", "pattern"]
+
 
 Edit = Callable[[Tensor], Tensor]
 """Takes the activation `[batch, pos, ...]` of a place and returns what the model goes on with."""
@@ -34,8 +48,10 @@ _HOOKS: Mapping[SiteKind, str] = {
 _EMBEDDINGS: Mapping[Leaf, str] = {"token": "hook_embed", "pos": "hook_pos_embed"}
 
 
-def hook_name(place: Place) -> str:
+def hook_name(place: Place | Attention) -> str:
     """TransformerLens's name of a place's hook point."""
+    if isinstance(place, Attention):
+        return f"blocks.{place.layer}.attn.hook_{place.part}"
     if isinstance(place, Site):
         return f"blocks.{place.layer}.{_HOOKS[place.kind]}"
     return _EMBEDDINGS[place]
@@ -188,7 +204,9 @@ class LanguageModel:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._bridge.hook_dict
 
-    def forward(self, token_ids: Tensor, edits: Sequence[tuple[Place, Edit]] = ()) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, edits: Sequence[tuple[Place | Attention, Edit]] = ()
+    ) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
 
         Edits of one place are made in the order given.
