@@ -3,11 +3,13 @@
 Read in this order:
 
     dictionary   what a sparse autoencoder says of an activation, with its normalisation explicit
+    activation   which of its features are active, for each architecture
     model        the language model: tokens, hook points, forward passes
     metric       the number that is explained
     cut          one forward pass whose graph falls apart at the sites; vector-Jacobian products of it
     attribute    node effects and edge weights, from the metric back to the embeddings
-    ablation     the same effects measured, by removing nodes for real
+    ablation     the same effects and edges measured, by removing nodes for real
+    integrated   effects by gradients averaged on the way from nothing to the clean run
     trust        estimate against measurement
     circuit      the strongest of all that, as records
 

@@ -1,20 +1,26 @@
-"""Effects measured: the same forward pass with nodes taken out.
+"""Effects and edges measured: the same forward pass with nodes taken out.
 
 What a node writes is subtracted from the activation at its site and position, and everything after
 it recomputes. No dictionary is in the loop and no feature is selected anew; errors of other nodes stay
 as they were in the clean run, because only this one vector is removed.
+
+Along one edge, every site but the source's and the target's is given its clean activation, so that
+only the direct path carries the change, and the target is read as the affine function that it is with
+its normalisation and the selection of features held: its pull times what its site's activation lost.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.attribute import Reading
-from scd_tui.attribution.metric import value_at
-from scd_tui.attribution.model import LanguageModel
-from scd_tui.graph import NodeRef, Site, Target
+from scd_tui.attribution.attribute import Attribution, Reading
+from scd_tui.attribution.metric import metric_value, value_at
+from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.errors import InputError
+from scd_tui.graph import NodeId, NodeRef, Site, Target, parse_node
 
 BATCH = 32
 """Ablations that share one forward pass."""
@@ -60,3 +66,57 @@ def exact_effects(
         group = nodes[start : start + batch]
         values = value_at(target, ablated_logits(model, reading, group, target.position))
         yield dict(zip(group, (clean - values).tolist(), strict=True))
+
+
+@torch.no_grad()
+def exact_edges(
+    model: LanguageModel,
+    attribution: Attribution,
+    target: NodeId,
+    sources: Sequence[NodeRef],
+    batch: int = BATCH,
+) -> list[float]:
+    """Weights `[len(sources)]` of edges into one target, measured, in the metric's unit.
+
+    Raises InputError on sources that cannot be removed, and on targets that have no edges.
+    """
+    reading = attribution.reading
+    ref = parse_node(target)
+    if ref.kind in ("token", "pos"):
+        raise InputError(f"{target} is an embedding: no edge leads into it")
+    weights: list[float] = []
+    for start in range(0, len(sources), batch):
+        group = sources[start : start + batch]
+        for node in group:
+            reading.check(node)
+        weights += _edges_at_once(model, attribution, ref, group).tolist()
+    return weights
+
+
+def _edges_at_once(
+    model: LanguageModel, attribution: Attribution, target: NodeRef, sources: Sequence[NodeRef]
+) -> Tensor:
+    """`[len(sources)]`, one forward pass."""
+    reading = attribution.reading
+    arrived: list[Tensor] = []
+
+    def hold(place: Place, activation: Tensor) -> Tensor:
+        if place == target.site:
+            arrived.append(activation.flatten(start_dim=2))
+        clean = reading.cut.activation(place)
+        rows = clean.expand(len(sources), *clean.shape)
+        if any(source.site == place for source in sources):
+            rows = rows.clone()
+            for row, source in enumerate(sources):
+                if source.site == place:
+                    rows[row, source.position] -= reading.written(source)
+        return rows.reshape(activation.shape)
+
+    logits = model.forward(
+        model.ids(reading.cut.tokens).expand(len(sources), -1),
+        [(place, partial(hold, place)) for place in reading.cut.order],
+    )
+    if target.site is None:
+        return attribution.value - metric_value(attribution.target, logits)
+    lost = reading.cut.activation(target.site) - arrived[0]
+    return (lost * attribution.pull(target)).sum(dim=(1, 2))

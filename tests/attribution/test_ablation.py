@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from scd_tui.attribution.ablation import ablated_logits, exact_effects
-from scd_tui.attribution.attribute import Reading, attribute, strongest
+from scd_tui.attribution.ablation import ablated_logits, exact_edges, exact_effects
+from scd_tui.attribution.attribute import Attribution, Reading, attribute, strongest
 from scd_tui.attribution.metric import metric_value, resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeRef, parse_node
+from scd_tui.graph import NodeRef, Site, parse_node
 
 
 def nodes_of(model: LanguageModel, reading: Reading) -> list[NodeRef]:
@@ -73,3 +73,89 @@ def test_what_cannot_be_removed_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=reason):
         ablated_logits(tiny_model, reading, [parse_node(name)], 0)
+
+
+# --- along one edge ------------------------------------------------------------------------------
+
+
+def sources_of(attribution: Attribution, node: str, place: Site, count: int) -> list[NodeRef]:
+    """The features and the error of a place with the largest edges into a node."""
+    scores, encoded = attribution.upstream(node)[place], attribution.reading.encoded[place]
+    best = scores.features.abs().argsort(descending=True)[:count].tolist()
+    found = [
+        NodeRef("feature", int(encoded.positions[row]), place, int(encoded.indices[row]))
+        for row in best
+    ]
+    return [*found, NodeRef("error", int(scores.errors.abs().argmax()), place)]
+
+
+def weight_of(attribution: Attribution, node: str, source: NodeRef) -> float:
+    assert source.site is not None
+    scores = attribution.upstream(node)[source.site]
+    if source.kind == "error":
+        return float(scores.errors[source.position])
+    return float(scores.features[attribution.reading.row(source)])
+
+
+@pytest.fixture
+def attribution(tiny_model: LanguageModel, reading: Reading) -> Attribution:
+    target = resolve_target(tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7)
+    return attribute(reading, target, strongest(2))
+
+
+def test_where_the_path_only_adds_the_measured_edge_is_the_estimate(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    """From what a layer writes into the stream right behind it, nothing lies in between."""
+    for node in attribution.selected[Site(1, "resid_post")]:
+        for place in (Site(1, "attn_out"), Site(1, "mlp_out"), Site(0, "resid_post")):
+            sources = sources_of(attribution, node, place, 3)
+            measured = exact_edges(tiny_model, attribution, node, sources)
+            for source, weight in zip(sources, measured, strict=True):
+                expected = weight_of(attribution, node, source)
+                assert weight == pytest.approx(expected, abs=2e-4, rel=1e-3)
+
+
+def test_what_a_source_sends_past_another_site_is_not_in_the_edge(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    """Into the root only the last stream site leads, whatever earlier nodes do to the metric."""
+    early = sources_of(
+        attribution, attribution.selected[Site(1, "mlp_out")][0], Site(0, "resid_post"), 2
+    )
+    late = [parse_node(node) for node in attribution.selected[Site(2, "resid_post")]]
+    measured = exact_edges(tiny_model, attribution, attribution.target.root, [*early, *late])
+    assert measured[: len(early)] == pytest.approx([0.0] * len(early), abs=1e-4)
+    effects: dict[NodeRef, float] = {}
+    for part in exact_effects(tiny_model, attribution.reading, attribution.target, late):
+        effects.update(part)
+    assert measured[len(early) :] == pytest.approx([effects[n] for n in late], abs=1e-4)
+    assert any(abs(effects[node]) > 0.01 for node in late)
+
+
+def test_measured_edges_do_not_depend_on_what_shares_their_batch(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    node = attribution.selected[Site(2, "attn_out")][0]
+    sources = [
+        source
+        for place in (Site(1, "resid_post"), Site(2, "attn_out"))
+        if place in attribution.upstream(node)
+        for source in sources_of(attribution, node, place, 4)
+    ]
+    together = exact_edges(tiny_model, attribution, node, sources)
+    alone = [exact_edges(tiny_model, attribution, node, [s])[0] for s in sources]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert exact_edges(tiny_model, attribution, node, sources, batch=2) == pytest.approx(
+        alone, abs=1e-5
+    )
+
+
+def test_embeddings_are_neither_removed_nor_led_into(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    node = attribution.selected[Site(1, "mlp_out")][0]
+    with pytest.raises(InputError, match="only features and errors can be removed"):
+        exact_edges(tiny_model, attribution, node, [NodeRef("token", 0)])
+    with pytest.raises(InputError, match="no edge leads into it"):
+        exact_edges(tiny_model, attribution, "embed/token@1", [])
