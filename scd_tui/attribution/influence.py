@@ -1,0 +1,182 @@
+"""How much of a target flows through each node, and which nodes and edges carry most of it.
+
+An edge's share is |w| over the sum of |w| of everything that leads into its target: features, errors
+and embeddings, selected or not. The root has influence 1, and a node hands what it has on to its
+sources by their shares, as far as its edges are known:
+
+    influence(u) = Σ_v influence(v) |w(u → v)| / Σ_u' |w(u' → v)|
+
+All of it ends at embeddings, or at errors and features that were not followed further. Signs are
+left out, for paths that cancel are both part of the mechanism. This is the influence by which
+circuit-tracer prunes (Ameisen et al. 2025), on a graph whose unselected sources stay in the sums.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from scd_tui.attribution.attribute import Attribution, Reading, Scores
+from scd_tui.attribution.model import Place
+from scd_tui.graph import Edge, NodeId, NodeRef, Site, parse_node
+
+NODE_SHARE, EDGE_SHARE = 0.8, 0.98
+Item = TypeVar("Item", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Influence of every node on the root, and where it ends.
+
+    `places[place]` `[m + pos + pos]`: of a place's features, errors and embeddings, one after the
+    other. `totals[node]`: Σ|w| of all edges into a followed node. `embeddings`, `errors`, `features`:
+    the shares of the whole that end there; they add up to 1. `completeness`: the share of what flows
+    into followed nodes that does not come out of errors (circuit-tracer's graph score).
+    """
+
+    reading: Reading
+    places: Mapping[Place, Tensor]
+    totals: Mapping[NodeId, float]
+    embeddings: float
+    errors: float
+    features: float
+    completeness: float
+
+    def of(self, node: NodeId) -> float:
+        """A node's influence; 1 for the root. Raises InputError on inactive features."""
+        ref = parse_node(node)
+        if ref.kind == "root":
+            return 1.0
+        return float(self.places[_place(ref)][_row(self.reading, ref)])
+
+    def along(self, edge: Edge) -> float:
+        """The part of an edge's target's influence that it takes to its source."""
+        total = self.totals.get(edge.target, 0.0)
+        return self.of(edge.target) * abs(edge.weight) / total if total else 0.0
+
+
+def _place(ref: NodeRef) -> Place:
+    if ref.site is not None:
+        return ref.site
+    return "token" if ref.kind == "token" else "pos"
+
+
+def _row(reading: Reading, ref: NodeRef) -> int:
+    """Where a node stands in its place's vector."""
+    if ref.kind == "feature":
+        return reading.row(ref)
+    place = _place(ref)
+    features = len(reading.encoded[place].values) if isinstance(place, Site) else 0
+    leaves = 0 if isinstance(place, Site) else len(reading.cut.tokens)
+    return features + leaves + ref.position
+
+
+def _sizes(scores: Scores) -> Tensor:
+    """`[m + pos + pos]`; what the constants send is nobody's."""
+    return torch.cat([scores.features, scores.errors, scores.leaves]).abs()
+
+
+def influence(attribution: Attribution) -> Influence:
+    """Influence along the edges that are known: those into the root and into followed nodes."""
+    reading = attribution.reading
+    sizes = {
+        node: {place: _sizes(scores) for place, scores in into.items()}
+        for node, into in attribution.edges.items()
+    }
+    totals = {
+        node: float(sum(part.sum() for part in into.values())) for node, into in sizes.items()
+    }
+    places = {
+        place: torch.zeros_like(_sizes(attribution.effects[place])) for place in reading.cut.order
+    }
+    table = Influence(reading, places, totals, 0.0, 0.0, 0.0, 0.0)
+    handed_on = {place: torch.zeros_like(mine) for place, mine in places.items()}
+    inflow = out_of_errors = 0.0
+    for node in _targets_first(attribution):
+        amount, total, ref = table.of(node), totals[node], parse_node(node)
+        if amount == 0.0 or total == 0.0:
+            continue
+        inflow += amount
+        if ref.site is not None:
+            handed_on[ref.site][_row(reading, ref)] = amount
+        for place, part in sizes[node].items():
+            places[place].add_(part, alpha=amount / total)
+            out_of_errors += amount / total * float(_errors(reading, place, part).sum())
+
+    ends = {place: mine - handed_on[place] for place, mine in places.items()}
+    errors = sum(float(_errors(reading, place, end).sum()) for place, end in ends.items())
+    embeddings = sum(float(end.sum()) for place, end in ends.items() if not isinstance(place, Site))
+    everything = sum(float(end.sum()) for end in ends.values())
+    return Influence(
+        *(reading, places, totals),
+        embeddings=embeddings,
+        errors=errors,
+        features=everything - errors - embeddings,
+        completeness=1 - out_of_errors / inflow if inflow else 0.0,
+    )
+
+
+def _errors(reading: Reading, place: Place, values: Tensor) -> Tensor:
+    """The errors' part of a place's vector."""
+    if not isinstance(place, Site):
+        return values[:0]
+    features = len(reading.encoded[place].values)
+    return values[features : features + len(reading.cut.tokens)]
+
+
+def _targets_first(attribution: Attribution) -> list[NodeId]:
+    """The nodes whose edges are known, every target before its sources."""
+    rank = {site: n for n, site in enumerate(attribution.reading.sites)}
+
+    def depth(node: NodeId) -> int:
+        site = parse_node(node).site
+        return -len(rank) if site is None else -rank[site]
+
+    return sorted(attribution.edges, key=depth)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What pruning leaves: nodes, the most influential first, and edges between them."""
+
+    nodes: tuple[NodeId, ...]
+    edges: tuple[Edge, ...]
+
+
+def prune(
+    root: NodeId,
+    nodes: Mapping[NodeId, float],
+    edges: Mapping[Edge, float],
+    node_share: float = NODE_SHARE,
+    edge_share: float = EDGE_SHARE,
+) -> Kept:
+    """The fewest nodes and edges that carry these shares of all their influence, tied to the root.
+
+    `nodes` and `edges` come with their influence (`Influence.of`, `Influence.along`). Nodes from
+    which no kept edges lead to the root are dropped, whatever their influence.
+    """
+    chosen = {root, *_fewest({n: v for n, v in nodes.items() if n != root}, node_share)}
+    among = {e: v for e, v in edges.items() if e.source in chosen and e.target in chosen}
+    kept = _fewest(among, edge_share)
+    reached, waiting = {root}, [root]
+    while waiting:
+        target = waiting.pop()
+        for edge in kept:
+            if edge.target == target and edge.source not in reached:
+                reached.add(edge.source)
+                waiting.append(edge.source)
+    order = sorted(reached, key=lambda node: (node != root, -nodes.get(node, 0.0), node))
+    return Kept(tuple(order), tuple(edge for edge in kept if edge.target in reached))
+
+
+def _fewest(values: Mapping[Item, float], share: float) -> list[Item]:
+    """The largest, as many as it takes to come to this share of the sum; ties in the given order."""
+    wanted, so_far, found = share * sum(values.values()), 0.0, []
+    for item, value in sorted(values.items(), key=lambda pair: -pair[1]):
+        if so_far >= wanted or value <= 0.0:
+            break
+        found.append(item)
+        so_far += value
+    return found
