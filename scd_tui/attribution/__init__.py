@@ -11,6 +11,8 @@ Read in this order:
     ablation     the same effects and edges measured, by removing nodes for real
     integrated   effects by gradients averaged on the way from nothing to the clean run
     trust        estimate against measurement
+    influence    what flows through each node; pruning
+    faithfulness whether a circuit does it alone
     circuit      the strongest of all that, as records
 
 Everything runs in float32 and is deterministic. Tensors are named with their shapes in the

@@ -1,0 +1,222 @@
+"""Does the circuit do it alone? The metric with all but its nodes taken out, at every site at once.
+
+With C a circuit's features (index and position) and ∅ the empty one (Marks et al. 2024, section 4):
+
+    faithfulness(C) = (m(C) - m(∅)) / (m(M) - m(∅))        completeness(C) = faithfulness(M \\ C)
+
+In m(C) every dictionary stands in the stream. It reads what arrives there, which is not what arrived
+in the clean run; features outside C are given their baseline (zero, or their mean over a text), the
+others what they are now. What the dictionary leaves unexplained of the current activation is kept, or
+given its baseline too. m(M) is the unmodified model. A curve takes the circuits of the n strongest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.dictionary import Dictionary, Encoded
+from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.errors import InputError
+from scd_tui.graph import Site, Target, Token
+
+LEAST_DIFFERENCE = 0.1
+"""Of m(M) and m(∅), in the metric's unit; below it the ratio says nothing."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The nodes of a site among all nodes of a circuit, `m` of them.
+
+    `positions`, `indices`, `ranks` `[m]`: which, and how many nodes of all sites are stronger;
+    `decoder` `[m, d]` their rows. `table` `[pos, d_sae]`: the ranks again; past all where no node is.
+    """
+
+    positions: Tensor
+    indices: Tensor
+    ranks: Tensor
+    decoder: Tensor
+    table: Tensor
+
+    @classmethod
+    def of(cls, encoded: Encoded, ranks: Tensor, features: int) -> "Ranked":
+        """The active features of a reading, with their ranks."""
+        table = ranks.new_full((len(encoded.error), features), torch.iinfo(ranks.dtype).max)
+        table[encoded.positions, encoded.indices] = ranks
+        return cls(encoded.positions, encoded.indices, ranks, encoded.decoder, table)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What stands in for what is taken out at a site: zero, or means over a text.
+
+    `strengths` `[d_sae]`: of f · s_out; `vector` `[d]`: their sum times the decoder's rows; `error`
+    `[d]`.
+    """
+
+    strengths: Tensor
+    vector: Tensor
+    error: Tensor
+
+    @classmethod
+    def zero(cls, dictionary: Dictionary, like: Tensor) -> "Baseline":
+        """Nothing in the place of anything; `like` `[..., d]` gives type and device."""
+        return cls(
+            like.new_zeros(dictionary.width),
+            like.new_zeros(like.shape[-1]),
+            like.new_zeros(like.shape[-1]),
+        )
+
+
+@torch.no_grad()
+def mean_baselines(
+    model: LanguageModel, dictionaries: Mapping[Site, Dictionary], windows: Sequence[Sequence[int]]
+) -> dict[Site, Baseline]:
+    """Means over every position of texts given as token ids."""
+    strengths: dict[Site, Tensor] = {}
+    vectors: dict[Site, Tensor] = {}
+    errors: dict[Site, Tensor] = {}
+    count = 0
+
+    def add(site: Site, activation: Tensor) -> Tensor:
+        x = activation.flatten(start_dim=2)[0]
+        encoded = dictionaries[site].encode(x)
+        if site not in strengths:
+            strengths[site] = x.new_zeros(dictionaries[site].width)
+            vectors[site], errors[site] = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
+        strengths[site].index_add_(0, encoded.indices, encoded.strengths)
+        vectors[site] += encoded.contributions.sum(dim=0)
+        errors[site] += encoded.error.sum(dim=0)
+        return activation
+
+    for window in windows:
+        ids = torch.tensor([list(window)], device=model.device)
+        model.forward(ids, [(site, partial(add, site)) for site in dictionaries])
+        count += len(window)
+    return {
+        site: Baseline(strengths[site] / count, vectors[site] / count, errors[site] / count)
+        for site in dictionaries
+    }
+
+
+def strongest_first(
+    attribution: Attribution, dictionaries: Mapping[Site, Dictionary]
+) -> dict[Site, Ranked]:
+    """Features of all sites by |effect|; ties in the order of computation."""
+    sizes = torch.cat([attribution.effects[s].features.abs() for s in attribution.reading.sites])
+    return _ranked(attribution, dictionaries, torch.argsort(sizes, descending=True, stable=True))
+
+
+def by_chance(
+    attribution: Attribution, dictionaries: Mapping[Site, Dictionary], seed: int
+) -> dict[Site, Ranked]:
+    """The same features in an order that was drawn, to compare with."""
+    count = sum(len(attribution.effects[site].features) for site in attribution.reading.sites)
+    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return _ranked(attribution, dictionaries, drawn.to(attribution.reading.cut.logits.device))
+
+
+def _ranked(
+    attribution: Attribution, dictionaries: Mapping[Site, Dictionary], order: Tensor
+) -> dict[Site, Ranked]:
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device)
+    found, start = {}, 0
+    for site in attribution.reading.sites:
+        encoded = attribution.reading.encoded[site]
+        end = start + len(encoded.values)
+        found[site] = Ranked.of(encoded, ranks[start:end], dictionaries[site].width)
+        start = end
+    return found
+
+
+@torch.no_grad()
+def circuit_metrics(
+    model: LanguageModel,
+    tokens: Sequence[Token],
+    target: Target,
+    dictionaries: Mapping[Site, Dictionary],
+    baselines: Mapping[Site, Baseline],
+    ranked: Mapping[Site, Ranked],
+    sizes: Sequence[int],
+    *,
+    complement: bool = False,
+    keep_errors: bool = True,
+) -> list[float]:
+    """m(C) for the circuits of the n first nodes, for each n of `sizes`.
+
+    With `complement`, for those of all other features, those included that the clean run has not.
+    """
+    limits = torch.tensor(list(sizes), device=model.device)
+
+    def splice(site: Site, activation: Tensor) -> Tensor:
+        x = activation.flatten(start_dim=2)
+        _, positions, width = x.shape
+        baseline, nodes = baselines[site], ranked[site]
+        encoded = dictionaries[site].encode(x.reshape(-1, width))
+        circuit, position = encoded.positions // positions, encoded.positions % positions
+        first = nodes.table[position, encoded.indices] < limits[circuit]
+        kept = first != complement
+        made = encoded.constant.index_add(0, encoded.positions[kept], encoded.contributions[kept])
+        made += encoded.error if keep_errors else baseline.error
+        # means of the n first nodes: what is left out of the others', or all that there is of them
+        means = baseline.strengths[nodes.indices][:, None] * nodes.decoder
+        of_first = x.new_zeros(x.shape)
+        for n, limit in enumerate(limits.tolist()):
+            among = nodes.ranks < limit
+            of_first[n].index_add_(0, nodes.positions[among], means[among])
+        absent = of_first if complement else baseline.vector - of_first
+        return (made.reshape(x.shape) + absent).reshape(activation.shape)
+
+    ids = model.ids(tokens).expand(len(limits), -1)
+    logits = model.forward(ids, [(site, partial(splice, site)) for site in dictionaries])
+    return [float(value) for value in metric_value(target, logits)]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Faithfulness and completeness of the n first nodes, for each n of `sizes`."""
+
+    sizes: tuple[int, ...]
+    faithfulness: tuple[float, ...]
+    completeness: tuple[float, ...]
+    empty: float
+    model: float
+
+
+def curve(
+    model: LanguageModel,
+    attribution: Attribution,
+    dictionaries: Mapping[Site, Dictionary],
+    baselines: Mapping[Site, Baseline],
+    ranked: Mapping[Site, Ranked],
+    sizes: Sequence[int],
+    *,
+    keep_errors: bool = True,
+) -> Curve:
+    """The curve of a ranking. Raises InputError where the empty circuit's metric is the model's."""
+    measure = partial(
+        circuit_metrics,
+        *(model, attribution.reading.cut.tokens, attribution.target),
+        *(dictionaries, baselines, ranked),
+        keep_errors=keep_errors,
+    )
+    empty, *alone = measure([0, *sizes])
+    others = measure(list(sizes), complement=True)
+    span = attribution.value - empty
+    if abs(span) < LEAST_DIFFERENCE:
+        raise InputError(
+            f"without any feature the metric is {empty:.2f}, with all of the model "
+            f"{attribution.value:.2f}: too near for a ratio; choose another target or contrast"
+        )
+    return Curve(
+        tuple(sizes),
+        tuple((value - empty) / span for value in alone),
+        tuple((value - empty) / span for value in others),
+        empty,
+        attribution.value,
+    )

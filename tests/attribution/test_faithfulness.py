@@ -1,0 +1,158 @@
+"""Circuits run alone, against a dense splice made with sae_lens's own encode and decode."""
+
+import pytest
+import torch
+from saes import EVERY_KIND, SaeKind, random_sae
+from tiny import KINDS, PROMPT
+
+from scd_tui.attribution.attribute import Attribution, attribute, read
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.faithfulness import (
+    Baseline,
+    by_chance,
+    circuit_metrics,
+    curve,
+    mean_baselines,
+    strongest_first,
+)
+from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.errors import InputError
+from scd_tui.graph import Site
+
+SITES = tuple(Site(layer, kind) for layer in range(3) for kind in KINDS)
+FEATURES = 40
+KINDS_HERE = (EVERY_KIND[0], EVERY_KIND[1], EVERY_KIND[6], EVERY_KIND[8])
+TEXTS = [[3, 5, 7, 11, 13, 17], [2, 4, 8, 16]]
+
+
+class Case:
+    """One kind of dictionary at every sublayer, a circuit, and both baselines."""
+
+    def __init__(self, model: LanguageModel, kind: SaeKind) -> None:
+        self.model = model
+        self.saes = {
+            site: random_sae(32, FEATURES, seed=n, kind=kind) for n, site in enumerate(SITES)
+        }
+        self.dictionaries = {site: Dictionary(site, sae) for site, sae in self.saes.items()}
+        tokens = model.prompt(PROMPT)
+        reading = read(model, tokens, self.dictionaries)
+        target = resolve_target(model, tokens, reading.cut.logits.detach(), target=7, contrast=11)
+        self.attribution: Attribution = attribute(reading, target, lambda s, e, c: ())
+        x = reading.cut.activation(SITES[0])
+        self.zero = {site: Baseline.zero(d, x) for site, d in self.dictionaries.items()}
+        self.mean = mean_baselines(model, self.dictionaries, TEXTS)
+        self.ranked = strongest_first(self.attribution, self.dictionaries)
+        self.count = sum(len(r.ranks) for r in self.ranked.values())
+
+    def measure(self, sizes: list[int], *, mean: bool = False, **options: bool) -> list[float]:
+        return circuit_metrics(
+            self.model,
+            self.attribution.reading.cut.tokens,
+            self.attribution.target,
+            self.dictionaries,
+            self.mean if mean else self.zero,
+            self.ranked,
+            sizes,
+            **options,
+        )
+
+
+@pytest.fixture(scope="module", params=KINDS_HERE, ids=str)
+def case(request: pytest.FixtureRequest, tiny_model: LanguageModel) -> Case:
+    return Case(tiny_model, request.param)
+
+
+def densely(case: Case, size: int, *, mean: bool, complement: bool, keep_errors: bool) -> float:
+    """The same by sae_lens: dense features, a mask, decode. Means by brute force over the texts."""
+    tokens = case.attribution.reading.cut.tokens
+    baseline: dict[Site, tuple[torch.Tensor, torch.Tensor]] = {}
+    for site, sae in case.saes.items():
+        strengths, errors = [], []
+
+        def look(x: torch.Tensor, sae=sae, strengths=strengths, errors=errors) -> torch.Tensor:
+            features = sae.encode(x[0])
+            out = getattr(sae, "ln_std", None)
+            norm = getattr(sae, "x_norm_coeff", None)
+            scale = out if out is not None else 1 / norm if norm is not None else 1.0
+            strengths.append(features * scale)
+            errors.append(x[0] - sae.decode(features))
+            return x
+
+        for window in TEXTS:
+            case.model.forward(torch.tensor([window]), [(site, look)])
+        if mean:
+            baseline[site] = (torch.cat(strengths).mean(0), torch.cat(errors).mean(0))
+        else:
+            baseline[site] = (torch.zeros(FEATURES), torch.zeros(32))
+
+    def splice(site: Site, x: torch.Tensor) -> torch.Tensor:
+        sae, nodes = case.saes[site], case.ranked[site]
+        features = sae.encode(x[0])
+        out = getattr(sae, "ln_std", None)
+        norm = getattr(sae, "x_norm_coeff", None)
+        scale = (
+            out if out is not None else 1 / norm if norm is not None else torch.ones(len(x[0]), 1)
+        )
+        inside = torch.zeros(features.shape, dtype=torch.bool)
+        among = nodes.ranks < size
+        inside[nodes.positions[among], nodes.indices[among]] = True
+        if complement:
+            inside = ~inside
+        # what sae_lens decodes is in units of f, before the scale coming out
+        mixed = torch.where(inside, features, baseline[site][0] / scale)
+        made = sae.decode(mixed)
+        error = x[0] - sae.decode(sae.encode(x[0]))
+        return (made + (error if keep_errors else baseline[site][1]))[None]
+
+    with torch.no_grad():
+        logits = case.model.forward(
+            case.model.ids(tokens),
+            [(site, lambda x, site=site: splice(site, x)) for site in SITES],
+        )
+    return float(metric_value(case.attribution.target, logits[0]))
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["zero", "mean"])
+@pytest.mark.parametrize("complement", [False, True], ids=["alone", "others"])
+@pytest.mark.parametrize("keep_errors", [False, True], ids=["no errors", "errors"])
+def test_a_circuit_alone_is_a_dense_splice_with_a_mask(
+    case: Case, mean: bool, complement: bool, keep_errors: bool
+) -> None:
+    sizes = [0, 7, case.count // 2]
+    found = case.measure(sizes, mean=mean, complement=complement, keep_errors=keep_errors)
+    for size, value in zip(sizes, found, strict=True):
+        expected = densely(case, size, mean=mean, complement=complement, keep_errors=keep_errors)
+        assert value == pytest.approx(expected, abs=2e-3, rel=2e-3), size
+
+
+def test_everything_with_its_errors_is_the_model(case: Case) -> None:
+    clean = case.attribution.value
+    assert case.measure([case.count])[0] == pytest.approx(clean, abs=1e-3)
+    assert case.measure([0], complement=True)[0] == pytest.approx(clean, abs=1e-3)
+
+
+def test_the_curve_runs_from_nothing_to_the_model(case: Case) -> None:
+    sizes = [0, 5, case.count]
+    found = curve(*(case.model, case.attribution, case.dictionaries, case.zero, case.ranked, sizes))
+    assert found.faithfulness[0] == pytest.approx(0.0, abs=1e-5)
+    assert found.faithfulness[-1] == pytest.approx(1.0, abs=1e-3)
+    assert found.completeness[0] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_metric_that_nothing_moves_has_no_curve(case: Case) -> None:
+    attribution = Attribution(
+        case.attribution.reading, case.attribution.target, case.measure([0])[0] + 0.05
+    )
+    with pytest.raises(InputError, match="too near for a ratio"):
+        curve(*(case.model, attribution, case.dictionaries, case.zero, case.ranked, [1]))
+
+
+def test_chance_draws_the_same_nodes_in_another_order(case: Case) -> None:
+    drawn = by_chance(case.attribution, case.dictionaries, seed=1)
+    ranks = torch.cat([drawn[site].ranks for site in SITES])
+    assert sorted(ranks.tolist()) == list(range(case.count))
+    again = by_chance(case.attribution, case.dictionaries, seed=1)
+    other = by_chance(case.attribution, case.dictionaries, seed=2)
+    assert all(torch.equal(drawn[site].ranks, again[site].ranks) for site in SITES)
+    assert not all(torch.equal(drawn[site].ranks, other[site].ranks) for site in SITES)
