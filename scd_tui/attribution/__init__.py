@@ -8,6 +8,7 @@ Read in this order:
     metric       the number that is explained
     cut          one forward pass whose graph falls apart at the sites; vector-Jacobian products of it
     attribute    node effects and edge weights, from the metric back to the embeddings
+    baseline     what stands in for a node that is taken out
     ablation     the same effects and edges measured, by removing nodes for real
     integrated   effects by gradients averaged on the way from nothing to the clean run
     trust        estimate against measurement

@@ -10,13 +10,14 @@ its normalisation and the selection of features held: its pull times what its si
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution, Reading
+from scd_tui.attribution.baseline import Baseline
 from scd_tui.attribution.metric import metric_value, value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.errors import InputError
@@ -28,11 +29,16 @@ BATCH = 32
 
 @torch.no_grad()
 def ablated_logits(
-    model: LanguageModel, reading: Reading, nodes: Sequence[NodeRef], position: int
+    model: LanguageModel,
+    reading: Reading,
+    nodes: Sequence[NodeRef],
+    position: int,
+    baselines: Mapping[Site, Baseline] | None = None,
 ) -> Tensor:
     """Logits `[len(nodes), vocabulary]` at a position, each row without one of the nodes.
 
-    Raises InputError on nodes that cannot be removed: embeddings and the root.
+    With `baselines` each node is set to its mean instead of zero. Raises InputError on nodes that
+    cannot be removed: embeddings and the root.
     """
     rows: dict[Site, list[tuple[int, NodeRef]]] = defaultdict(list)
     for row, node in enumerate(nodes):
@@ -44,12 +50,25 @@ def ablated_logits(
         changed = activation.clone()
         flat = changed.flatten(start_dim=2)
         for row, node in rows[site]:
-            flat[row, node.position] -= reading.written(node)
+            flat[row, node.position] -= lost(reading, node, baselines)
         return flat.reshape(changed.shape)
 
     edits = [(site, lambda x, site=site: remove(site, x)) for site in rows]
     ids = model.ids(reading.cut.tokens).expand(len(nodes), -1)
     return model.forward(ids, edits)[:, position]
+
+
+def lost(reading: Reading, node: NodeRef, baselines: Mapping[Site, Baseline] | None) -> Tensor:
+    """`[d]`: what an activation loses when a node is taken out, or set to its mean."""
+    written = reading.written(node)
+    if baselines is None:
+        return written
+    assert node.site is not None
+    baseline = baselines[node.site]
+    if node.kind == "error":
+        return written - baseline.error
+    decoder = reading.encoded[node.site].decoder[reading.row(node)]
+    return written - baseline.strengths[node.index] * decoder
 
 
 @torch.no_grad()
@@ -59,12 +78,17 @@ def exact_effects(
     target: Target,
     nodes: Sequence[NodeRef],
     batch: int = BATCH,
+    baselines: Mapping[Site, Baseline] | None = None,
 ) -> Iterator[dict[NodeRef, float]]:
-    """What the metric loses without each node alone; one dictionary a forward pass."""
+    """What the metric loses without each node alone; one dictionary a forward pass.
+
+    With `baselines`, what it loses when the node is set to its mean.
+    """
     clean = value_at(target, reading.cut.logits.detach()[target.position])
     for start in range(0, len(nodes), batch):
         group = nodes[start : start + batch]
-        values = value_at(target, ablated_logits(model, reading, group, target.position))
+        logits = ablated_logits(model, reading, group, target.position, baselines)
+        values = value_at(target, logits)
         yield dict(zip(group, (clean - values).tolist(), strict=True))
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.baseline import Baseline
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
@@ -48,59 +49,6 @@ class Ranked:
         table = ranks.new_full((len(encoded.error), features), torch.iinfo(ranks.dtype).max)
         table[encoded.positions, encoded.indices] = ranks
         return cls(encoded.positions, encoded.indices, ranks, encoded.decoder, table)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What stands in for what is taken out at a site: zero, or means over a text.
-
-    `strengths` `[d_sae]`: of f · s_out; `vector` `[d]`: their sum times the decoder's rows; `error`
-    `[d]`.
-    """
-
-    strengths: Tensor
-    vector: Tensor
-    error: Tensor
-
-    @classmethod
-    def zero(cls, dictionary: Dictionary, like: Tensor) -> "Baseline":
-        """Nothing in the place of anything; `like` `[..., d]` gives type and device."""
-        return cls(
-            like.new_zeros(dictionary.width),
-            like.new_zeros(like.shape[-1]),
-            like.new_zeros(like.shape[-1]),
-        )
-
-
-@torch.no_grad()
-def mean_baselines(
-    model: LanguageModel, dictionaries: Mapping[Site, Dictionary], windows: Sequence[Sequence[int]]
-) -> dict[Site, Baseline]:
-    """Means over every position of texts given as token ids."""
-    strengths: dict[Site, Tensor] = {}
-    vectors: dict[Site, Tensor] = {}
-    errors: dict[Site, Tensor] = {}
-    count = 0
-
-    def add(site: Site, activation: Tensor) -> Tensor:
-        x = activation.flatten(start_dim=2)[0]
-        encoded = dictionaries[site].encode(x)
-        if site not in strengths:
-            strengths[site] = x.new_zeros(dictionaries[site].width)
-            vectors[site], errors[site] = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
-        strengths[site].index_add_(0, encoded.indices, encoded.strengths)
-        vectors[site] += encoded.contributions.sum(dim=0)
-        errors[site] += encoded.error.sum(dim=0)
-        return activation
-
-    for window in windows:
-        ids = torch.tensor([list(window)], device=model.device)
-        model.forward(ids, [(site, partial(add, site)) for site in dictionaries])
-        count += len(window)
-    return {
-        site: Baseline(strengths[site] / count, vectors[site] / count, errors[site] / count)
-        for site in dictionaries
-    }
 
 
 def strongest_first(

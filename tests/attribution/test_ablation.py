@@ -3,6 +3,8 @@ import torch
 
 from scd_tui.attribution.ablation import ablated_logits, exact_edges, exact_effects
 from scd_tui.attribution.attribute import Attribution, Reading, attribute, strongest
+from scd_tui.attribution.baseline import mean_baselines
+from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.metric import metric_value, resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
@@ -73,6 +75,33 @@ def test_what_cannot_be_removed_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=reason):
         ablated_logits(tiny_model, reading, [parse_node(name)], 0)
+
+
+def test_a_node_can_be_set_to_its_mean_over_a_text(
+    tiny_model: LanguageModel, reading: Reading, dictionaries: dict[Site, Dictionary]
+) -> None:
+    """Of which there is nothing to see in a text of which the prompt is all."""
+    target = resolve_target(tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7)
+    nodes = nodes_of(tiny_model, reading)
+    ids = [token.id for token in reading.cut.tokens]
+    baselines = mean_baselines(tiny_model, dictionaries, [ids])
+    logits = ablated_logits(tiny_model, reading, nodes, target.position, baselines)
+    for node, row in zip(nodes, logits, strict=True):
+        assert node.site is not None
+        encoded = reading.encoded[node.site]
+        if node.kind == "error":
+            change = encoded.error.mean(dim=0) - encoded.error[node.position]
+        else:
+            mine = encoded.indices == node.index
+            here = mine & (encoded.positions == node.position)
+            mean = encoded.strengths[mine].sum() / len(ids)
+            change = (mean - encoded.strengths[here][0]) * encoded.decoder[here][0]
+        moved = reading.cut.activation(node.site).clone()
+        moved[node.position] += change
+        alone = tiny_model.forward(
+            torch.tensor([ids]), [(node.site, lambda x, moved=moved: moved.reshape(x.shape))]
+        )
+        torch.testing.assert_close(row, alone[0, target.position], atol=5e-5, rtol=5e-5)
 
 
 # --- along one edge ------------------------------------------------------------------------------

@@ -6,13 +6,12 @@ from saes import EVERY_KIND, SaeKind, random_sae
 from tiny import KINDS, PROMPT
 
 from scd_tui.attribution.attribute import Attribution, attribute, read
+from scd_tui.attribution.baseline import Baseline, mean_baselines
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.faithfulness import (
-    Baseline,
     by_chance,
     circuit_metrics,
     curve,
-    mean_baselines,
     strongest_first,
 )
 from scd_tui.attribution.metric import metric_value, resolve_target

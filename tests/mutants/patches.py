@@ -164,15 +164,15 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "an ablated node is taken out at every position",
         "ablation",
-        "flat[row, node.position] -= reading.written(node)",
-        "flat[row] -= reading.written(node)",
+        "flat[row, node.position] -= lost(reading, node, baselines)",
+        "flat[row] -= lost(reading, node, baselines)",
     ),
     Patch(
         "the error goes with an ablated feature",
         "ablation",
-        "flat[row, node.position] -= reading.written(node)",
+        "flat[row, node.position] -= lost(reading, node, baselines)",
         "flat[row, node.position] -= "
-        "reading.written(node) + reading.encoded[site].error[node.position]",
+        "lost(reading, node, baselines) + reading.encoded[site].error[node.position]",
     ),
     Patch(
         "exact effects have the wrong sign",
