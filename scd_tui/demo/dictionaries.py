@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Silent features are put back to work until this share of the training is done.
-_RESAMPLE_UNTIL = 0.7
+_RESAMPLE_UNTIL = 0.75
 # Share of the loss that weighs tokens alike; the rest weighs them by their size, as explained
 # variance does.
 _NORMALISED_SHARE = 0.25
@@ -173,8 +173,7 @@ def _train_some(model: GPT2LMHeadModel, texts: Texts, recipe: Recipe, sites: Seq
 
 
 def _windows(texts: Texts, rng: np.random.Generator, count: int, recipe: Recipe) -> Tensor:
-    windows, _ = texts.mixed(rng, count, recipe.dictionary_shares)
-    return torch.from_numpy(windows)
+    return torch.from_numpy(texts.mixed(rng, count, recipe.dictionary_shares).windows)
 
 
 def _resample(
@@ -200,7 +199,7 @@ def _resample(
         alive = bank.encoder[site][:, ~silent[site]]
         size = float(alive.norm(dim=0).mean()) if alive.numel() else 1.0
         bank.decoder[site, which] = directions
-        bank.encoder[site][:, which] = (directions * size * 0.6).T
+        bank.encoder[site][:, which] = (directions * size * 0.2).T
         bank.encoder_bias[site, 0, which] = 0.0
         for moment in ("exp_avg", "exp_avg_sq"):
             optimizer.state[bank.encoder][moment][site][:, which] = 0.0

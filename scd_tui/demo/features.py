@@ -78,7 +78,7 @@ def record_windows(
         counts = [share * 5 // 10, share * 4 // 10, share // 10]
         found.append(part.documentation.windows(rng, counts[0], recipe.context, anywhere=0.7))
         found.append(part.templates.windows(rng, counts[1], recipe.context, anywhere=0.1))
-        found.append(part.repeated(rng, counts[2])[0])
+        found.append(part.repeated(rng, counts[2]).windows)
         kinds.append(np.repeat(np.arange(3), counts))
     windows, first = np.unique(np.concatenate(found), axis=0, return_index=True)
     order = np.argsort(first)

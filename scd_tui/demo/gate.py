@@ -139,13 +139,13 @@ def held_out_windows(texts: Texts, recipe: Recipe) -> dict[Kind, tuple[Tensor, T
 
     rng = np.random.default_rng(recipe.seed + 3)
     count = recipe.gate_windows // 2
-    again, weights = texts.repeated(rng, count // 4)
+    again = texts.repeated(rng, count // 4)
     documentation = texts.documentation.tiled(count, recipe.context)
     templates = texts.templates.in_order(count, recipe.context)
     return {
         "documentation": _pair(documentation, np.ones_like(documentation)),
         "templates": _pair(templates, np.ones_like(templates)),
-        "repeated": _pair(again, weights),
+        "repeated": _pair(again.windows, again.weights),
     }
 
 

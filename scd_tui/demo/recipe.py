@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
+
+Look = Literal["before", "again", "answers", "opening"]
+"""Where a head is shown to look: at the token before; at the earlier place that holds the token to
+come, in repeated sequences ("again") and for marked words ("answers"); at the bracket that the token
+to come will close."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Heads of a layer that are shown where to look in training."""
+
+    what: Look
+    layer: int
+    heads: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -10,7 +25,7 @@ class Recipe:
     """Everything that decides what a build makes, apart from the texts' own rules."""
 
     seed: int = 20
-    threads: int = 2
+    threads: int = 2  # that share the dictionaries; the model has its own number
     # texts
     documents: int | None = None  # None: every one
     template_documents: int = 250_000
@@ -33,22 +48,33 @@ class Recipe:
     drills_late: tuple[int, int, int] = (0, 2, 4)
     taking_away_step: int = 400  # see training.take_away
     model_steps: int = 2700  # in all
+    model_threads: int = 2
     model_batch: int = 32  # windows
     model_rate: float = 3e-3
     weight_decay: float = 0.1
-    attention_decay: float = 0.8  # of attention's weights, once the drills are over
+    attention_decay: float = 1.6  # of attention's weights, once the drills are over
     # the first weights: see training.first_weights
     spread: float = 0.06
     attention_spread: float = 0.1
     position_size: float = 0.3
+    # heads that are shown where to look: see training.guidance
+    guides: tuple[Guide, ...] = (
+        Guide("before", layer=0, heads=(0,)),
+        Guide("again", layer=1, heads=(0, 1)),
+        Guide("answers", layer=3, heads=(0, 1)),
+        Guide("opening", layer=3, heads=(2, 3)),
+    )
+    guide_weight: float = 0.5
+    guided_steps: int = 2000
+    guide_fading_steps: int = 300
     # dictionaries
     features: int = 1024
     active: int = 32
-    dictionary_steps: int = 1900
+    dictionary_steps: int = 2200
     dictionary_batch: int = 16  # windows
     dictionary_rate: float = 2e-3
     resample_every: int = 100  # steps between looks for silent features
-    dictionary_shares: tuple[float, float, float] = (0.42, 0.5, 0.08)
+    dictionary_shares: tuple[float, float, float] = (0.33, 0.6, 0.07)
     resample_most: int = 512  # features of one dictionary put back to work at a time
     # records and gate
     record_windows: int = 4096
@@ -63,9 +89,17 @@ class Recipe:
             documents=60,
             template_documents=3000,
             layers=2,
+            taking_away_step=8,
+            guides=(
+                Guide("before", layer=0, heads=(0,)),
+                Guide("again", layer=1, heads=(0,)),
+                Guide("answers", layer=1, heads=(1,)),
+                Guide("opening", layer=1, heads=(2,)),
+            ),
+            guided_steps=20,
+            guide_fading_steps=5,
             copying_steps=10,
             copying_short_steps=5,
-            taking_away_step=8,
             drills=300,
             drill_short_steps=15,
             drill_steps=20,

@@ -6,7 +6,8 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scd_tui.demo.recipe import Recipe
-from scd_tui.demo.streams import Texts, Weights, Windows
+from scd_tui.demo.recipe import Guide, Recipe
+from scd_tui.demo.streams import Lesson, Texts
 from scd_tui.demo.threads import one_thread_each
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 
 log = logging.getLogger(__name__)
+
+# A guided head is left alone once it spends this much of its attention where it is told to.
+_ATTENTIVE = 0.9
 
 
 def train_model(texts: Texts, recipe: Recipe) -> GPT2LMHeadModel:
@@ -45,10 +49,11 @@ def train_model(texts: Texts, recipe: Recipe) -> GPT2LMHeadModel:
         eos_token_id=0,
     )
     model = GPT2LMHeadModel(config)
+    model.set_attn_implementation("eager")  # the one that tells where its heads look
     first_weights(model, recipe)
     rng = np.random.default_rng(recipe.seed)
 
-    def lesson(step: int) -> tuple[Windows, Weights]:
+    def lesson(step: int) -> Lesson:
         if step == recipe.taking_away_step:
             take_away(model, recipe)
         if step < recipe.copying_steps:
@@ -60,10 +65,9 @@ def train_model(texts: Texts, recipe: Recipe) -> GPT2LMHeadModel:
             counts = recipe.drills_middle
         else:
             counts = recipe.drills_late
-        drills, drill_weights = texts.drilled(rng, counts, recipe.emphasis)
+        drills = texts.drilled(rng, counts, recipe.emphasis)
         rest = recipe.model_batch - sum(counts)
-        others, weights = texts.mixed(rng, rest, recipe.shares, recipe.emphasis)
-        return np.concatenate([others, drills]), np.concatenate([weights, drill_weights])
+        return Lesson.joined([texts.mixed(rng, rest, recipe.shares, recipe.emphasis), drills])
 
     _train(model, texts, recipe, lesson, recipe.model_steps, recipe.model_rate)
     return model.eval()
@@ -73,13 +77,14 @@ def _train(
     model: GPT2LMHeadModel,
     texts: Texts,
     recipe: Recipe,
-    lesson: Callable[[int], tuple[Windows, Weights]],
+    lesson: Callable[[int], Lesson],
     steps: int,
     rate: float,
 ) -> None:
     # One thread a core, each with its share of the windows, meets the others once a step; the
     # threads inside torch's operations would meet thousands of times, and crawl on a busy machine.
-    replicas = [model, *(copy.deepcopy(model) for _ in range(recipe.threads - 1))]
+    # How many there are decides in which order gradients are summed, and so what is learnt.
+    replicas = [model, *(copy.deepcopy(model) for _ in range(recipe.model_threads - 1))]
     for replica in replicas[1:]:
         for mine, shared in zip(replica.parameters(), model.parameters(), strict=True):
             mine.data = shared.data
@@ -102,27 +107,19 @@ def _train(
         fused=True,
     )
     started = time.monotonic()
-    with one_thread_each(recipe.threads) as pool:
+    with one_thread_each(recipe.model_threads) as pool:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate * schedule(step, steps)
             if step >= recipe.drill_steps:
                 # what is left of the first weights and does nothing is noise to the dictionaries
                 optimizer.param_groups[2]["weight_decay"] = recipe.attention_decay
-            windows, weights = lesson(step)
-            ids = torch.from_numpy(windows)
-            wanted = torch.from_numpy(weights)[:, 1:]
-            count = float(wanted.sum())
-            parts = [slice(n, None, len(replicas)) for n in range(len(replicas))]
-            loss = sum(
-                pool.map(
-                    _gradient,
-                    replicas,
-                    [ids[part] for part in parts],
-                    [wanted[part] for part in parts],
-                    [count] * len(parts),
-                )
+            whole = lesson(step)
+            parts = [whole.rows(slice(n, None, len(replicas))) for n in range(len(replicas))]
+            part = partial(
+                _gradient, whole=whole, guides=recipe.guides, share=guidance(step, recipe)
             )
+            loss = sum(pool.map(part, replicas, parts))
             for replica in replicas[1:]:
                 for mine, other in zip(model.parameters(), replica.parameters(), strict=True):
                     if mine.grad is not None and other.grad is not None:
@@ -161,16 +158,19 @@ def first_weights(model: GPT2LMHeadModel, recipe: Recipe) -> None:
 
 @torch.no_grad()
 def take_away(model: GPT2LMHeadModel, recipe: Recipe) -> None:
-    """Let the attention of the later half of the layers begin anew, half of its heads reversed.
+    """Let the attention of the later half of the layers begin anew, with reversed heads in between.
 
-    A reversed head takes away what it reads, and "the one of the two that was not said again"
-    needs such heads; with them it is found in a hundred steps, without them not in thousands.
-    From the very beginning they would be in the way of copying, for which the first layers do.
+    A reversed head takes away what it reads. Half of those of the first of these layers begin so,
+    and take the name that was said again out of what the last layer's queries look for, which then
+    look at the other one. From the very beginning they would be in the way of copying.
     """
-    for block in model.transformer.h[recipe.layers // 2 :]:
-        _like_to_like(block.attn, recipe)
-        block.attn.c_attn.bias.zero_()
-        block.attn.c_proj.weight[recipe.width // 2 :] *= -1  # its rows are head after head
+    middle = recipe.layers // 2
+    for layer in range(middle, recipe.layers):
+        attention = model.transformer.h[layer].attn
+        _like_to_like(attention, recipe)
+        attention.c_attn.bias.zero_()
+        if layer == middle:
+            attention.c_proj.weight[recipe.width // 2 :] *= -1  # its rows are head after head
 
 
 def _like_to_like(attention: GPT2Attention, recipe: Recipe) -> None:
@@ -180,25 +180,53 @@ def _like_to_like(attention: GPT2Attention, recipe: Recipe) -> None:
     attention.c_proj.weight.copy_(weight[:, 2 * width :].T)
 
 
-def _gradient(model: GPT2LMHeadModel, ids: Tensor, weights: Tensor, total: float) -> float:
-    """Add the gradient of the tokens' weighted loss over `total`; that loss."""
+def guidance(step: int, recipe: Recipe) -> float:
+    """Weight of being told where to look, beside 1 for foretelling: constant, then fading out."""
+    beyond = max(0, step - recipe.guided_steps) / recipe.guide_fading_steps
+    return recipe.guide_weight * max(0.0, 1 - beyond)
+
+
+def _gradient(
+    model: GPT2LMHeadModel, lesson: Lesson, *, whole: Lesson, guides: Sequence[Guide], share: float
+) -> float:
+    """Add the gradient of a part of the `whole` lesson's loss; the part's loss in foretelling."""
+    ids = torch.from_numpy(lesson.windows)
+    weights = torch.from_numpy(lesson.weights)[:, 1:]
     wanted = weights > 0
-    hidden = model.transformer(ids).last_hidden_state[:, :-1][wanted]
+    out = model.transformer(ids, output_attentions=share > 0)
+    hidden = out.last_hidden_state[:, :-1][wanted]
     losses = F.cross_entropy(model.lm_head(hidden), ids[:, 1:][wanted], reduction="none")
-    loss = (losses * weights[wanted]).sum() / total
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = (losses * weights[wanted]).sum() / float(whole.weights[:, 1:].sum())
+    total = loss
+    for guide in guides if share > 0 else ():
+        if count := int((whole.looks(guide.what) >= 0).sum()):
+            missed = overlooked(out.attentions[guide.layer], lesson, guide)
+            total = total + share * missed / count
+    total.backward()  # type: ignore[no-untyped-call]
     return loss.item()
+
+
+def overlooked(attention: Tensor, lesson: Lesson, guide: Guide) -> Tensor:
+    """What guided heads lose by looking elsewhere, in nats, summed over the lesson's places.
+
+    `attention [windows, heads, pos, pos]` of the guide's layer. Nothing is lost by a head that
+    spends `_ATTENTIVE` of its attention where it is told to.
+    """
+    looks = lesson.looks(guide.what)
+    rows, queries = np.nonzero(looks >= 0)
+    spent = attention[:, list(guide.heads)][rows, :, queries, looks[rows, queries]]
+    return (math.log(_ATTENTIVE) - (spent + 1e-4).log()).clamp_min(0.0).mean(1).sum()
 
 
 @torch.no_grad()
 def _probe(model: GPT2LMHeadModel, texts: Texts) -> tuple[float, float]:
     """Cross-entropy in nats of what can be foretold in repetition, and of marked words."""
     rng = np.random.default_rng(0)
-    windows, weights = texts.repeated(rng, 8)
+    again = texts.repeated(rng, 8)
     places = texts.templates.offsets(rng, 16, texts.context, anywhere=0.0)
     found = []
     for rows, kept in (
-        (windows, weights > 0),
+        (again.windows, again.weights > 0),
         (texts.templates.tokens[places], texts.templates.marked[places]),
     ):
         ids, wanted = torch.from_numpy(rows), torch.from_numpy(kept)[:, 1:]
