@@ -53,7 +53,7 @@ def ablated_logits(
             flat[row, node.position] -= lost(reading, node, baselines)
         return flat.reshape(changed.shape)
 
-    edits = [(site, lambda x, site=site: remove(site, x)) for site in rows]
+    edits = [(site, partial(remove, site)) for site in rows]
     ids = model.ids(reading.cut.tokens).expand(len(nodes), -1)
     return model.forward(ids, edits)[:, position]
 
@@ -128,12 +128,10 @@ def _edges_at_once(
         if place == target.site:
             arrived.append(activation.flatten(start_dim=2))
         clean = reading.cut.activation(place)
-        rows = clean.expand(len(sources), *clean.shape)
-        if any(source.site == place for source in sources):
-            rows = rows.clone()
-            for row, source in enumerate(sources):
-                if source.site == place:
-                    rows[row, source.position] -= reading.written(source)
+        rows = clean.repeat(len(sources), 1, 1)
+        for row, source in enumerate(sources):
+            if source.site == place:
+                rows[row, source.position] -= reading.written(source)
         return rows.reshape(activation.shape)
 
     logits = model.forward(
@@ -142,5 +140,5 @@ def _edges_at_once(
     )
     if target.site is None:
         return attribution.value - metric_value(attribution.target, logits)
-    lost = reading.cut.activation(target.site) - arrived[0]
-    return (lost * attribution.pull(target)).sum(dim=(1, 2))
+    missing = reading.cut.activation(target.site) - arrived[0]
+    return (missing * attribution.pull(target)).sum(dim=(1, 2))

@@ -41,6 +41,12 @@ class Lesson:
     answers: Windows
     opening: Windows
 
+    @classmethod
+    def of(cls, windows: Windows, weights: Weights, **looks: Windows) -> Lesson:
+        """A lesson in which what is not given is nowhere."""
+        nowhere = {name: np.full_like(windows, -1) for name in ("again", "answers", "opening")}
+        return cls(windows, weights, **{**nowhere, **looks})
+
     def looks(self, what: Look) -> Windows:
         """`[count, context]`: where a head with this task should look from each token, or −1.
 
@@ -65,13 +71,9 @@ class Lesson:
 _ARRAYS = ("windows", "weights", "again", "answers", "opening")
 
 
-def _nothing(windows: Windows) -> Windows:
-    return np.full_like(windows, -1)
-
-
 def _earlier(back: Windows) -> Windows:
     """Where, from each token on, the token to come points back to: `back` is how far, 0 nowhere."""
-    found = _nothing(back)
+    found = np.full_like(back, -1)
     places = np.arange(1, back.shape[1]) - back[:, 1:]
     found[:, :-1] = np.where((back[:, 1:] > 0) & (places >= 0), places, -1)
     return found
@@ -154,7 +156,7 @@ class Stream:
         """The windows at `places`, offsets `[count, context]`."""
         windows = self.tokens[places]
         answers, opening = (_earlier(back[places]) for back in (self.back, self.closes))
-        return Lesson(windows, weights, _nothing(windows), answers, opening)
+        return Lesson.of(windows, weights, answers=answers, opening=opening)
 
     def tiled(self, count: int, context: int) -> Windows:
         """The first `count` windows of the stream cut into windows without overlap."""
@@ -224,7 +226,7 @@ class Texts:
         """
         windows = np.empty((count, self.context), dtype=np.int64)
         weights = np.zeros((count, self.context), dtype=np.float32)
-        again = _nothing(windows)
+        again = np.full_like(windows, -1)
         for row in range(count):
             length = int(rng.integers(4, (longest or self.context // 2 - 1) + 1))
             lead = int(rng.integers(0, 12)) if rng.random() < 0.5 else 0
@@ -237,7 +239,7 @@ class Texts:
             weights[row, lead + length + 1 :] = 1.0
             known = np.arange(lead + length, self.context - 1)
             again[row, known] = known + 1 - length
-        return Lesson(windows, weights, again, _nothing(windows), _nothing(windows))
+        return Lesson.of(windows, weights, again=again)
 
     def drilled(self, rng: np.random.Generator, counts: Sequence[int], emphasis: float) -> Lesson:
         """So many windows of each kind of drill; marked tokens weigh `emphasis`, others nothing."""
@@ -265,13 +267,7 @@ class Texts:
         marked = np.where(self.templates.marked[places], emphasis, 1.0).astype(np.float32)
         return Lesson.joined(
             [
-                Lesson(
-                    plain,
-                    np.ones(plain.shape, dtype=np.float32),
-                    _nothing(plain),
-                    _nothing(plain),
-                    _nothing(plain),
-                ),
+                Lesson.of(plain, np.ones(plain.shape, dtype=np.float32)),
                 self.templates.lesson(places, marked),
                 self.repeated(rng, count - documentation - templates),
             ]

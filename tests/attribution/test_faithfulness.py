@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from attributing import nothing, target_of
 from saes import EVERY_KIND, SaeKind, random_sae
 from tiny import KINDS, PROMPT
 
@@ -14,7 +15,7 @@ from scd_tui.attribution.faithfulness import (
     curve,
     strongest_first,
 )
-from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
@@ -36,8 +37,7 @@ class Case:
         self.dictionaries = {site: Dictionary(site, sae) for site, sae in self.saes.items()}
         tokens = model.prompt(PROMPT)
         reading = read(model, tokens, self.dictionaries)
-        target = resolve_target(model, tokens, reading.cut.logits.detach(), target=7, contrast=11)
-        self.attribution: Attribution = attribute(reading, target, lambda s, e, c: ())
+        self.attribution: Attribution = attribute(reading, target_of(model, reading), nothing)
         x = reading.cut.activation(SITES[0])
         self.zero = {site: Baseline.zero(d, x) for site, d in self.dictionaries.items()}
         self.mean = mean_baselines(model, self.dictionaries, TEXTS)

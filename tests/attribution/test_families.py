@@ -5,15 +5,15 @@ Nothing here is told how a model computes: which places are directly upstream is
 
 import pytest
 import torch
+from attributing import everything, nothing, plain_gradients, target_of
 from families import FAMILIES, SITE_SETS, of_kinds, width_at, write_family
 from saes import DIFFERENT_KINDS, random_sae
 from tiny import PROMPT
 
-from scd_tui.attribution.attribute import Attribution, Reading, Scores, attribute, read
-from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.attribute import Attribution, Reading, attribute, read
+from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel, Place
-from scd_tui.graph import NodeId, Site, error_id, feature_id
+from scd_tui.graph import Site, error_id, feature_id
 
 EXACT = ("gpt2", "pythia")
 """Families that compute in float64 throughout; the RMS norms of the others go by float32."""
@@ -35,14 +35,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LanguageModel]
     return found
 
 
-def everything(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
-    """Select every active feature and every error node."""
-    features = zip(encoded.indices.tolist(), encoded.positions.tolist(), strict=True)
-    return tuple(feature_id(site, i, p) for i, p in features) + tuple(
-        error_id(site, p) for p in range(len(scores.errors))
-    )
-
-
 def attribution_of(
     model: LanguageModel, family: str, sites: tuple[Site, ...], select=everything
 ) -> Attribution:
@@ -55,8 +47,7 @@ def attribution_of(
         dictionaries[site] = Dictionary(site, sae)
     tokens = model.prompt(PROMPT)
     reading = read(model, tokens, dictionaries)
-    target = resolve_target(model, tokens, reading.cut.logits.detach(), target=7, contrast=11)
-    return attribute(reading, target, select)
+    return attribute(reading, target_of(model, reading), select)
 
 
 cases = pytest.mark.parametrize(
@@ -82,35 +73,21 @@ def test_cutting_and_putting_together_is_the_ordinary_backward_pass(
 ) -> None:
     """Invariants (a) and (b), and the logits are those of the untouched model."""
     model, sites = models[family], SITE_SETS[name]
-    result = attribution_of(model, family, sites, lambda site, encoded, scores: ())
+    result = attribution_of(model, family, sites, nothing)
     reading = result.reading
     assert set(reading.sites) == set(sites)
     clean = model.forward(model.ids(reading.cut.tokens))
     assert torch.equal(reading.cut.logits, clean[0])
 
-    kept: dict[Place, torch.Tensor] = {}
-
-    def keep(place: Place, activation: torch.Tensor) -> torch.Tensor:
-        kept[place] = torch.zeros_like(activation).requires_grad_()
-        return activation + kept[place]
-
-    with torch.enable_grad():
-        logits = model.forward(
-            model.ids(reading.cut.tokens),
-            [(place, lambda x, place=place: keep(place, x)) for place in reading.cut.order],
-        )
-        metric_value(result.target, logits[0]).backward()
-    for place in reading.cut.order:
-        grad = kept[place].grad
-        assert grad is not None
+    for place, gradient in plain_gradients(model, reading, result.target).items():
         torch.testing.assert_close(
-            result.gradients[place], grad[0].flatten(1), atol=close(family), rtol=close(family)
+            result.gradients[place], gradient, atol=close(family), rtol=close(family)
         )
         if isinstance(place, Site):
             encoded, scores = reading.encoded[place], result.effects[place]
             total = scores.errors + scores.constants
             total = total.index_add(0, encoded.positions, scores.features)
-            expected = (grad[0].flatten(1) * reading.cut.activation(place)).sum(-1)
+            expected = (gradient * reading.cut.activation(place)).sum(-1)
             torch.testing.assert_close(total, expected, atol=close(family), rtol=close(family))
 
 
@@ -136,7 +113,7 @@ def test_edges_are_finite_differences_of_the_linearised_target(
 ) -> None:
     """Invariant (e): a source scaled by 1 ± h, every site but the target's held at its clean value."""
     model, sites = models[family], SITE_SETS[name]
-    result = attribution_of(model, family, sites, lambda site, encoded, scores: ())
+    result = attribution_of(model, family, sites, nothing)
     reading = result.reading
     h, tolerance = (1e-4, 1e-5) if family in EXACT else (5e-3, 2e-3)
     checked = 0
@@ -196,7 +173,7 @@ def test_in_parallel_blocks_attention_is_not_upstream_of_the_mlp(
 ) -> None:
     sublayers = SITE_SETS["sublayers"]
     for family in FAMILIES:
-        result = attribution_of(models[family], family, sublayers, lambda site, e, s: ())
+        result = attribution_of(models[family], family, sublayers, nothing)
         node = error_id(Site(1, "mlp_out"), 3)
         upstream = {str(place) for place in result.upstream(node)}
         assert "resid_post.0" in upstream
@@ -229,7 +206,7 @@ def test_the_middle_of_the_stream_moves_as_what_attention_wrote(
     for family in FAMILIES:
         if family != "pythia":
             result = attribution_of(
-                models[family], family, of_kinds("attn_out", "resid_mid"), lambda s, e, c: ()
+                models[family], family, of_kinds("attn_out", "resid_mid"), nothing
             )
             for layer in range(3):
                 torch.testing.assert_close(

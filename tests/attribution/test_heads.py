@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from attributing import nothing, strongest_at, target_of
 from families import FAMILIES, HEADS, LAYERS, SITE_SETS, width_at, write_family
 from saes import TOPK, random_sae
 from tiny import PROMPT
 
 from scd_tui.attribution.attribute import Attribution, attribute, read
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import Attention, LanguageModel
-from scd_tui.graph import NodeId, Site, error_id, feature_id, parse_node
+from scd_tui.graph import NodeId, Site, error_id, parse_node
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
@@ -35,14 +35,11 @@ def attribution_of(
     }
     tokens = model.prompt(PROMPT)
     reading = read(model, tokens, dictionaries, freeze_patterns=freeze_patterns)
-    target = resolve_target(model, tokens, reading.cut.logits.detach(), target=7, contrast=11)
-    return attribute(reading, target, lambda site, encoded, scores: ())
+    return attribute(reading, target_of(model, reading), nothing)
 
 
 def strongest(attribution: Attribution, site: Site) -> NodeId:
-    encoded = attribution.reading.encoded[site]
-    row = int(attribution.effects[site].features.abs().argmax())
-    return feature_id(site, int(encoded.indices[row]), int(encoded.positions[row]))
+    return strongest_at(attribution.effects[site], attribution.reading.encoded[site], site)
 
 
 @pytest.mark.parametrize("name", ["sublayers", "heads"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from attributing import target_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,7 @@ ROOT = NodeId("diff/7-11@8")
 def attribution(
     request: pytest.FixtureRequest, tiny_model: LanguageModel, reading: Reading
 ) -> Attribution:
-    target = resolve_target(
-        tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7, contrast=11
-    )
-    return attribute(reading, target, strongest(request.param))
+    return attribute(reading, target_of(tiny_model, reading), strongest(request.param))
 
 
 def test_all_influence_ends_somewhere(attribution: Attribution) -> None:

@@ -2,24 +2,13 @@
 
 import pytest
 import torch
+from attributing import nothing, target_of
 
 from scd_tui.attribution.attribute import Reading, attribute
-from scd_tui.attribution.integrated import integrated_effects
-from scd_tui.attribution.metric import resolve_target, value_at
+from scd_tui.attribution.integrated import _summed_gradient, integrated_effects
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
-from scd_tui.graph import METRICS, Metric, Site, Target
-
-
-def target_of(model: LanguageModel, reading: Reading, metric: Metric, position: int = -1) -> Target:
-    return resolve_target(
-        model,
-        reading.cut.tokens,
-        reading.cut.logits.detach(),
-        target=7,
-        contrast=11 if metric == "diff" else None,
-        metric=metric,
-        position=position,
-    )
+from scd_tui.graph import METRICS, Metric, Site
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -55,10 +44,8 @@ def test_steps_and_batches_come_to_the_same(tiny_model: LanguageModel, reading: 
 
 def test_near_the_clean_run_it_is_the_gradient(tiny_model: LanguageModel, reading: Reading) -> None:
     """A point just before the end of the way has the clean run's gradient."""
-    from scd_tui.attribution.integrated import _summed_gradient
-
     target = target_of(tiny_model, reading, "diff")
     site = Site(1, "mlp_out")
-    plain = attribute(reading, target, lambda site, encoded, scores: ())
+    plain = attribute(reading, target, nothing)
     near = _summed_gradient(tiny_model, reading, target, site, torch.tensor([1 - 1e-4]))
     torch.testing.assert_close(near, plain.gradients[site], atol=1e-3, rtol=1e-2)

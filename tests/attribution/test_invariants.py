@@ -4,6 +4,7 @@ an ordinary backward pass and with finite differences.
 
 import pytest
 import torch
+from attributing import everything, plain_gradients, target_of
 from tiny import PROMPT
 
 from scd_tui.attribution.attribute import (
@@ -15,21 +16,12 @@ from scd_tui.attribution.attribute import (
     read,
     strongest,
 )
-from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel, Place
-from scd_tui.graph import METRICS, Metric, NodeId, Site, error_id, feature_id, parse_node
+from scd_tui.graph import METRICS, Metric, Site, feature_id, parse_node
 
 CLOSE = 2e-5
 """float32 sums of a few hundred terms of order one."""
-
-
-def everything(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
-    """Select every active feature and every error node."""
-    features = zip(encoded.indices.tolist(), encoded.positions.tolist(), strict=True)
-    return tuple(feature_id(site, i, p) for i, p in features) + tuple(
-        error_id(site, p) for p in range(len(scores.errors))
-    )
 
 
 def attribution_of(
@@ -40,15 +32,7 @@ def attribution_of(
     position: int = -1,
     select: Select | None = None,
 ) -> Attribution:
-    target = resolve_target(
-        model,
-        reading.cut.tokens,
-        reading.cut.logits.detach(),
-        target=7,
-        contrast=11 if metric == "diff" else None,
-        metric=metric,
-        position=position,
-    )
+    target = target_of(model, reading, metric, position)
     return attribute(reading, target, select or strongest(2))
 
 
@@ -78,24 +62,8 @@ def test_gradients_are_those_of_an_ordinary_backward_pass(
 ) -> None:
     """Invariant (b): the cut pass, put together again, is backpropagation through the whole model."""
     result = attribution_of(tiny_model, reading, metric, position=position)
-    kept: dict[Place, torch.Tensor] = {}
-
-    def keep(place: Place, activation: torch.Tensor) -> torch.Tensor:
-        # Adding a zero that asks for a gradient leaves the graph whole, unlike cutting it.
-        kept[place] = torch.zeros_like(activation).requires_grad_()
-        return activation + kept[place]
-
-    with torch.enable_grad():
-        logits = tiny_model.forward(
-            tiny_model.ids(reading.cut.tokens),
-            [(place, lambda x, place=place: keep(place, x)) for place in reading.cut.order],
-        )
-        metric_value(result.target, logits[0]).backward()
-    for place, zero in kept.items():
-        assert zero.grad is not None
-        torch.testing.assert_close(
-            result.gradients[place], zero.grad[0].flatten(1), atol=CLOSE, rtol=CLOSE
-        )
+    for place, gradient in plain_gradients(tiny_model, reading, result.target).items():
+        torch.testing.assert_close(result.gradients[place], gradient, atol=CLOSE, rtol=CLOSE)
 
 
 def test_edges_out_of_every_node_sum_to_its_effect(attribution: Attribution) -> None:

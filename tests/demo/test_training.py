@@ -16,8 +16,9 @@ GUIDE = Guide("answers", layer=0, heads=(0, 2))
 
 def lesson(looks: list[int]) -> Lesson:
     answers = np.array([looks])
-    none = np.full_like(answers, -1)
-    return Lesson(none, np.zeros(answers.shape, dtype=np.float32), none, answers, none)
+    return Lesson.of(
+        np.zeros_like(answers), np.zeros(answers.shape, dtype=np.float32), answers=answers
+    )
 
 
 def attention(at: int, spent: float) -> torch.Tensor:
