@@ -1,6 +1,6 @@
 """Which features of a dictionary are active, and the affine function that each of them then is.
 
-One class for each way in which sae_lens's inference dictionaries select; `REFUSED` names those that
+One class for each way in which sae_lens's inference dictionaries select; `activation_of` refuses those that
 have no encoder column to differentiate along, or whose output is not a reconstruction of their input.
 BatchTopK and Matryoshka dictionaries are saved by sae_lens as JumpReLU ones.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
-REFUSED = {
+_REFUSED = {
     "matching_pursuit": (
         "matching pursuit finds its features one after the other and has no encoder, along whose "
         "columns edges are measured"
@@ -143,8 +143,10 @@ class Gated:
 
 
 def activation_of(site: Site, sae: SAE) -> Activation:
-    """How this SAE selects. Raises InputError on architectures that are not known here."""
+    """How this SAE selects. Raises InputError on architectures that cannot be attributed through."""
     architecture = sae.cfg.architecture()
+    if architecture in _REFUSED:
+        raise InputError(f"the dictionary at {site} is not supported: {_REFUSED[architecture]}")
     if architecture in ("topk", "abstopk"):
         norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else None
         k = int(sae.cfg.k)

@@ -177,9 +177,7 @@ class Attribution:
             if ref.site is None:
                 return {}
             products = self.reading.cut.pull_back(ref.site, self.pull(ref)[None])
-            self.edges[node] = {
-                place: self.reading.split(place, product)[0] for place, product in products.items()
-            }
+            self.edges[node] = self._edges(products)
         return self.edges[node]
 
     def upstream_by_head(self, node: NodeId) -> Mapping[tuple[int, int], EdgesInto]:
@@ -191,12 +189,11 @@ class Attribution:
         if ref.site is None:
             return {}
         found = self.reading.cut.pull_back_by_head(ref.site, self.pull(ref)[None])
-        return {
-            head: {
-                place: self.reading.split(place, product)[0] for place, product in products.items()
-            }
-            for head, products in found.items()
-        }
+        return {head: self._edges(products) for head, products in found.items()}
+
+    def _edges(self, products: Mapping[Place, Tensor]) -> EdgesInto:
+        """The weights in vector-Jacobian products `[1, pos, d]` of one target."""
+        return {place: self.reading.split(place, product)[0] for place, product in products.items()}
 
     def effect(self, node: NodeId) -> float:
         """The gradient estimate of a node's effect; the metric itself for the root."""

@@ -143,7 +143,8 @@ def cut_forward(
         return z
 
     edits: list[tuple[Place | Attention, Edit]] = [
-        (place, partial(cut_at, place)) for place in (*embeddings, *sites) if model.has(place)
+        (place, partial(cut_at, place))
+        for place in (*(leaf for leaf in embeddings if model.has(leaf)), *sites)
     ]
     for layer in range(model.layers):
         # after the cuts, so that a cut z is seen as its readers see it

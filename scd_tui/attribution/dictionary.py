@@ -23,7 +23,7 @@ import torch
 from sae_lens import SAE
 from torch import Tensor
 
-from scd_tui.attribution.activation import REFUSED, Activation, Chosen, activation_of
+from scd_tui.attribution.activation import Activation, Chosen, activation_of
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
@@ -103,9 +103,7 @@ class Dictionary:
     """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover."""
 
     def __init__(self, site: Site, sae: SAE) -> None:
-        architecture = sae.cfg.architecture()
-        if architecture in REFUSED:
-            raise InputError(f"the dictionary at {site} is not supported: {REFUSED[architecture]}")
+        self._activation: Activation = activation_of(site, sae)
         normalisation = sae.cfg.normalize_activations
         if normalisation in _TO_FOLD:
             raise InputError(f"the dictionary at {site} {_TO_FOLD[normalisation]}")
@@ -120,11 +118,9 @@ class Dictionary:
         if sae.hook_z_reshaping_mode:
             sae.turn_off_forward_pass_hook_z_reshaping()
         self.site = site
-        self.architecture = architecture
         self.normalisation = normalisation
         self.applies_b_dec = bool(sae.cfg.apply_b_dec_to_input)
         self._sae = sae
-        self._activation: Activation = activation_of(site, sae)
 
     @property
     def width(self) -> int:

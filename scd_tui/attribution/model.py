@@ -200,7 +200,7 @@ class LanguageModel:
 
     # --- forward passes -------------------------------------------------------------------
 
-    def has(self, place: Place) -> bool:
+    def has(self, place: Place | Attention) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._bridge.hook_dict
 
@@ -209,7 +209,8 @@ class LanguageModel:
     ) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
 
-        Edits of one place are made in the order given.
+        Edits of one place are made in the order given. Raises InputError on a place that the model
+        has not, which the bridge would pass over in silence.
         """
         if not edits:
             logits: Tensor = self._bridge(token_ids, return_type="logits")
@@ -221,6 +222,8 @@ class LanguageModel:
         mids: dict[Site, list[Edit]] = {}
         hooks: list[tuple[str, Edit]] = []
         for place, edit in edits:
+            if not self.has(place):
+                raise InputError(f"this model has no {place}")
             if isinstance(place, Site) and place.kind == "resid_mid":
                 mids.setdefault(place, []).append(edit)
             else:

@@ -13,6 +13,7 @@ from tiny import PROMPT
 from scd_tui.attribution.attribute import Attribution, Reading, attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.errors import InputError
 from scd_tui.graph import Site, error_id, feature_id
 
 EXACT = ("gpt2", "pythia")
@@ -197,6 +198,9 @@ def test_a_middle_that_a_parallel_block_does_not_have_is_told(
 ) -> None:
     assert not models["pythia"].has(Site(0, "resid_mid"))
     assert all(models[f].has(Site(0, "resid_mid")) for f in FAMILIES if f != "pythia")
+    # and a set that asks for it is not quietly read without it
+    with pytest.raises(InputError, match=r"this model has no resid_mid\.0"):
+        attribution_of(models["pythia"], "pythia", (Site(0, "resid_mid"),))
 
 
 def test_the_middle_of_the_stream_moves_as_what_attention_wrote(
