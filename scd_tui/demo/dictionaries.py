@@ -3,8 +3,9 @@
 Every site has its own dictionary, optimizer state and learning; they only share the model's
 forward pass. The recipe is that of the OpenAI dictionaries for GPT-2: input normalised to mean 0
 and standard deviation 1 over the width, decoder bias taken off the input, TopK with ReLU,
-unit-norm decoder rows. Features that have gone silent are put back to work from badly explained
-tokens ("resampling").
+unit-norm decoder rows. Features that have gone silent learn to reconstruct what the others leave
+over, until they are among the strongest again (the auxiliary loss of Gao et al. 2024, "Scaling and
+evaluating sparse autoencoders", appendix A.2).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Silent features are put back to work until this share of the training is done.
-_RESAMPLE_UNTIL = 0.75
+# Weight of the auxiliary loss, which is a share of what is left over (Gao et al.: 1/32).
+_AUXILIARY_WEIGHT = 1 / 32
 # Share of the loss that weighs tokens alike; the rest weighs them by their size, as explained
 # variance does.
 _NORMALISED_SHARE = 0.25
@@ -136,7 +137,9 @@ def _train_some(model: GPT2LMHeadModel, texts: Texts, recipe: Recipe, sites: Seq
         # one scale a site, so that every site's loss is a share of its variance
         scale = 1 / (sample - sample.mean(1, keepdim=True)).pow(2).sum(-1).mean(1)
         optimizer = torch.optim.Adam(bank.parameters(), betas=(0.9, 0.99), fused=True)
-        fired = torch.zeros(bank.decoder.shape[:2])
+        idle = torch.zeros(bank.decoder.shape[:2], dtype=torch.int64)  # steps without firing
+        unexplained = torch.zeros(len(sites))  # mean since the last report
+        finished: dict[int, list[Tensor]] = {}
         for step in range(recipe.dictionary_steps):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.dictionary_rate * schedule(step, recipe.dictionary_steps)
@@ -148,63 +151,67 @@ def _train_some(model: GPT2LMHeadModel, texts: Texts, recipe: Recipe, sites: Seq
             by_site = (squares * std[..., 0].pow(2)).mean(1) * scale
             alike = squares.mean(1) / x.shape[-1]
             loss = (1 - _NORMALISED_SHARE) * by_site.sum() + _NORMALISED_SHARE * alike.sum()
+            silent = idle >= recipe.silent_steps
+            loss = loss + _AUXILIARY_WEIGHT * auxiliary_loss(
+                bank, normal, -missed.detach(), silent, recipe.auxiliary_active
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             with torch.no_grad():
                 bank.decoder /= bank.decoder.norm(dim=-1, keepdim=True)
-                fired.scatter_add_(1, indices.flatten(1), (values > 0).flatten(1).to(fired.dtype))
-                if (step + 1) % recipe.resample_every == 0:
-                    if step < _RESAMPLE_UNTIL * recipe.dictionary_steps:
-                        _resample(
-                            bank, optimizer, fired == 0, missed, generator, recipe.resample_most
-                        )
-                    log.info(
-                        "dictionaries %s, step %d of %d: unexplained %s, silent %s (%.0f s)",
-                        " ".join(str(site) for site in sites),
-                        step + 1,
-                        recipe.dictionary_steps,
-                        " ".join(f"{v:.3f}" for v in by_site.tolist()),
-                        " ".join(str(n) for n in (fired == 0).sum(1).tolist()),
-                        time.monotonic() - started,
-                    )
-                    fired.zero_()
+                count = torch.zeros_like(idle)
+                count.scatter_add_(1, indices.flatten(1), (values > 0).flatten(1).long())
+                idle = torch.where(count > 0, 0, idle + 1)
+                unexplained += by_site / recipe.report_every
+            if (step + 1) % recipe.report_every == 0:
+                log.info(
+                    "dictionaries %s, step %d of %d: unexplained %s, silent %s (%.0f s)",
+                    " ".join(str(site) for site in sites),
+                    step + 1,
+                    recipe.dictionary_steps,
+                    " ".join(f"{v:.4f}" for v in unexplained.tolist()),
+                    " ".join(str(n) for n in silent.sum(1).tolist()),
+                    time.monotonic() - started,
+                )
+                for site in (unexplained < recipe.enough).nonzero()[:, 0].tolist():
+                    finished.setdefault(site, [p[site].detach().clone() for p in bank.parameters()])
+                unexplained.zero_()
+    with torch.no_grad():
+        for site, parameters in finished.items():
+            for parameter, value in zip(bank.parameters(), parameters, strict=True):
+                parameter[site] = value
     return bank
+
+
+def auxiliary_loss(
+    bank: Bank, normal: Tensor, left_over: Tensor, silent: Tensor, active: int
+) -> Tensor:
+    """How badly the silent features alone reconstruct what the others leave over, summed over sites.
+
+    A scalar: for each site with silent features, the squared error as a share of the left-over's
+    square. Only the silent features' rows have a gradient. `normal`, `left_over` `[s, n, width]`,
+    `silent` bool `[s, features]`; at most `active` silent features reconstruct one token.
+    """
+    total = normal.new_zeros(())
+    for site in range(silent.shape[0]):
+        which = silent[site].nonzero()[:, 0]
+        if not len(which):
+            continue
+        before = torch.addmm(
+            bank.encoder_bias[site][:, which],
+            normal[site] - bank.decoder_bias[site].detach(),
+            bank.encoder[site][:, which],
+        )
+        values, indices = before.topk(min(active, len(which)), dim=-1, sorted=False)
+        values = torch.zeros_like(before).scatter(-1, indices, values.relu())
+        again = values @ bank.decoder[site, which]
+        total = total + (again - left_over[site]).pow(2).sum() / left_over[site].pow(2).sum()
+    return total
 
 
 def _windows(texts: Texts, rng: np.random.Generator, count: int, recipe: Recipe) -> Tensor:
     return torch.from_numpy(texts.mixed(rng, count, recipe.dictionary_shares).windows)
-
-
-def _resample(
-    bank: Bank,
-    optimizer: torch.optim.Optimizer,
-    silent: Tensor,
-    missed: Tensor,
-    generator: torch.Generator,
-    most: int,
-) -> None:
-    """Point at most `most` silent features a site at tokens that were badly explained.
-
-    `silent [s, features]` bool; `missed [s, n, width]` reconstruction minus normalised input.
-    """
-    squares = missed.pow(2).sum(-1)
-    for site in range(silent.shape[0]):
-        which = silent[site].nonzero()[:, 0][: min(most, squares.shape[1])]
-        if not len(which):
-            continue
-        tokens = torch.multinomial(squares[site], len(which), generator=generator)
-        directions = -missed[site, tokens]
-        directions = directions / directions.norm(dim=-1, keepdim=True)
-        alive = bank.encoder[site][:, ~silent[site]]
-        size = float(alive.norm(dim=0).mean()) if alive.numel() else 1.0
-        bank.decoder[site, which] = directions
-        bank.encoder[site][:, which] = (directions * size * 0.2).T
-        bank.encoder_bias[site, 0, which] = 0.0
-        for moment in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[bank.encoder][moment][site][:, which] = 0.0
-            optimizer.state[bank.decoder][moment][site, which] = 0.0
-            optimizer.state[bank.encoder_bias][moment][site, 0, which] = 0.0
 
 
 def save_dictionaries(bank: Bank, layers: int, context: int, directory: Path) -> Sequence[str]:

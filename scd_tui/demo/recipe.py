@@ -73,9 +73,13 @@ class Recipe:
     dictionary_steps: int = 2200
     dictionary_batch: int = 16  # windows
     dictionary_rate: float = 2e-3
-    resample_every: int = 100  # steps between looks for silent features
+    report_every: int = 100  # steps between lines of the log
+    # A dictionary that leaves less than this share of the variance unexplained is finished: going on
+    # only concentrates the work in fewer features.
+    enough: float = 0.002
+    silent_steps: int = 50  # without firing, after which a feature counts as silent
+    auxiliary_active: int = 64  # silent features that reconstruct a token's left-over
     dictionary_shares: tuple[float, float, float] = (0.33, 0.6, 0.07)
-    resample_most: int = 512  # features of one dictionary put back to work at a time
     # records and gate
     record_windows: int = 4096
     held_out_documents: int = 20_000
@@ -111,7 +115,8 @@ class Recipe:
             features=64,
             active=8,
             dictionary_steps=30,
-            resample_every=10,
+            report_every=10,
+            silent_steps=5,
             record_windows=96,
             held_out_documents=1000,
             gate_windows=24,
