@@ -16,12 +16,13 @@ RANKS = {
     "attribution": 2,
     "worker": 3,
     "tui": 4,
-    "cli": 5,
-    "__main__": 6,
+    "commands": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 HEAVY = {"torch", "transformers", "transformer_lens", "sae_lens", "numpy", "tokenizers"}
-MAY_BE_HEAVY = ("attribution", "demo", "worker.answers", "worker.server", "cli")
-"""`worker.server` and `cli` import them inside functions, when they are needed."""
+MAY_BE_HEAVY = ("attribution", "demo", "worker.answers", "worker.server", "commands")
+"""`worker.server` and `commands` import them inside functions, when they are needed."""
 
 
 def name_of(path: Path) -> str:

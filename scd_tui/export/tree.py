@@ -1,6 +1,8 @@
 """A circuit as a tree of text, for a terminal that only prints."""
 
-from rich.console import Group, RenderableType
+import sys
+
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
@@ -120,3 +122,9 @@ def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
                 line = _line(circuit, source.id, edge.weight, largest, None)
                 twig.add(Text.assemble(("← ", "dim"), line))
     return Group(*_header(circuit), tree)
+
+
+def print_tree(circuit: Circuit) -> None:
+    """Print a circuit to stdout."""
+    # A pipe has no width of its own, and lines cut at 80 columns would lose their labels.
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(render(circuit))

@@ -1,0 +1,49 @@
+"""`scd-tui [PROMPT]`: the app."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from scd_tui import __version__
+from scd_tui.commands.options import add_model_options, add_prompt, prompt_text
+from scd_tui.errors import InputError
+
+_EPILOG = """\
+commands:
+  scd-tui [PROMPT]            open the app, on the bundled model unless --model says otherwise
+  scd-tui attribute PROMPT    print the circuit behind a completion, without the app
+  scd-tui open FILE           walk a saved circuit; no model is needed
+  scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
+  scd-tui worker              the process that owns the device; the app starts it
+
+A prompt that is a command's name goes behind two dashes: scd-tui -- open
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui",
+        usage="scd-tui [PROMPT] [options]\n       scd-tui COMMAND ...",
+        description="See which sparse-autoencoder features made a model say that, and check it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_prompt(parser)
+    add_model_options(parser)
+    parser.add_argument("--version", action="version", version=f"scd-tui {__version__}")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from scd_tui.catalog.models import find
+    from scd_tui.tui.terminal import refuse_reason
+
+    find(arguments.model)
+    if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(reason)
+    from scd_tui.tui.app import run_app
+
+    return run_app(prompt_text(arguments), model=arguments.model, device=arguments.device)

@@ -1,0 +1,87 @@
+"""`scd-tui attribute`: the circuit behind a completion, without the app."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import add_model_options, add_prompt, device, positive, prompt_text
+from scd_tui.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui attribute",
+        description="Print the circuit behind a completion.",
+        allow_abbrev=False,
+    )
+    add_prompt(parser)
+    parser.add_argument(
+        "--target", metavar="T", help="the token to explain (default: the likeliest)"
+    )
+    parser.add_argument("--contrast", metavar="T", help="the token to hold it against, for diff")
+    parser.add_argument(
+        "--metric",
+        default="diff",
+        choices=("diff", "logp", "logit"),
+        help="logit difference, log-probability or mean-centred logit (default: diff)",
+    )
+    parser.add_argument(
+        "--position", type=int, metavar="P", help="token position to explain (default: the last)"
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="save the circuit to FILE")
+    parser.add_argument("--json", action="store_true", help="print the circuit as JSON")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    prompt = prompt_text(arguments)
+    if prompt is None:
+        raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")
+    if not prompt:
+        raise InputError("the prompt is empty: give some text")
+    from scd_tui.catalog.models import find
+
+    spec = find(arguments.model)
+    if arguments.out is not None and not arguments.out.parent.is_dir():
+        raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
+
+    from scd_tui.attribution.explain import explain, measured_circuit
+    from scd_tui.attribution.load import load
+    from scd_tui.export.tree import print_tree
+    from scd_tui.graph import Settings, encode_circuit
+    from scd_tui.neuronpedia.labels import with_labels
+
+    loaded = load(spec, device(arguments.device))
+    target = arguments.target
+    if target is None:
+        tokens = loaded.model.prompt(prompt)
+        target = loaded.model.completions(loaded.model.next_token_logits(tokens), 1)[0].token.id
+    explanation = explain(
+        loaded,
+        prompt,
+        target=target,
+        contrast=arguments.contrast,
+        metric=arguments.metric,
+        position=arguments.position,
+        settings=Settings(top=arguments.top),
+    )
+    circuit = with_labels(measured_circuit(explanation), spec.features)
+    data = encode_circuit(circuit)
+    if arguments.out is not None:
+        from scd_tui.files import write_private
+
+        try:
+            write_private(arguments.out, data)
+        except OSError as error:
+            raise InputError(f"{arguments.out} cannot be written: {error.strerror}") from None
+    if arguments.json:
+        sys.stdout.write(data.decode())
+    else:
+        print_tree(circuit)
+    return 0

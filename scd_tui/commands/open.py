@@ -1,0 +1,42 @@
+"""`scd-tui open`: walk or print a saved circuit, without a model."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui open", description="Walk a saved circuit.", allow_abbrev=False
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from scd_tui.graph import decode_circuit
+
+    try:
+        circuit = decode_circuit(arguments.file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{arguments.file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{arguments.file} cannot be opened: {error}") from None
+    if arguments.print:
+        from scd_tui.export.tree import print_tree
+
+        print_tree(circuit)
+        return 0
+    from scd_tui.tui.terminal import refuse_reason
+
+    if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{reason} (scd-tui open FILE --print needs none)")
+    from scd_tui.tui.app import run_app
+
+    return run_app(circuit=circuit)

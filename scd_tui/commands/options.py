@@ -1,0 +1,70 @@
+"""Arguments that several commands have."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scd_tui.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """`--model` and `--device`."""
+    parser.add_argument("--model", default="demo", metavar="NAME", help="model (default: demo)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or cuda:N (default: auto, CUDA if there is one)",
+    )
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    """The prompt, as an argument or from a file; `prompt_text` reads it."""
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to complete")
+    parser.add_argument(
+        "--prompt-file", metavar="FILE", help="read the prompt from FILE, or from stdin if it is -"
+    )
+
+
+def positive(text: str) -> int:
+    """A number from 1 on, as an argument. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+positive.__name__ = "number from 1 on"  # argparse names the type in its error
+
+
+def prompt_text(arguments: argparse.Namespace) -> str | None:
+    """The prompt that was given, None if there was none. Raises InputError."""
+    if arguments.prompt_file is None:
+        prompt: str | None = arguments.prompt
+        return prompt
+    if arguments.prompt is not None:
+        raise InputError("a prompt was given twice: leave out PROMPT or --prompt-file")
+    try:
+        if arguments.prompt_file == "-":
+            text = sys.stdin.read()
+        else:
+            text = Path(arguments.prompt_file).read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{arguments.prompt_file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{arguments.prompt_file} is not UTF-8 text") from None
+    return text.removesuffix("\n")
+
+
+def device(name: str) -> "torch.device":
+    """The device of that name, ready for use. Raises InputError if there is none."""
+    from scd_tui.attribution.numerics import choose_device, leave_a_core
+
+    leave_a_core()
+    try:
+        return choose_device(name)
+    except ValueError as error:
+        raise InputError(str(error)) from None

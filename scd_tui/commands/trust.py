@@ -1,0 +1,59 @@
+"""`scd-tui trust`: how far the scores can be believed, by prompt set and metric."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import add_model_options, device
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui trust",
+        description="Compare gradient effects with exact ablation over prompt sets: of each "
+        "statistic the median over a set's prompts, and in brackets the worst.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "sets", nargs="*", type=Path, metavar="SET.toml", help="prompt sets (default: the bundled)"
+    )
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="print every prompt's scores as JSON")
+    arguments = parser.parse_args(argv)
+    from scd_tui.catalog.models import find
+    from scd_tui.catalog.prompts import load_prompt_sets
+
+    spec, sets = find(arguments.model), load_prompt_sets(arguments.sets or None)
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.load import load
+    from scd_tui.attribution.survey import STATISTICS, summarise, survey, worst_set
+    from scd_tui.export.trust_table import HEADINGS, markdown, trust_row
+
+    loaded = load(spec, device(arguments.device))
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("prompts", total=None)
+        found = list(
+            survey(
+                loaded,
+                sets,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
+    if arguments.json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    rows = summarise(found)
+    table: list[Sequence[str]] = [HEADINGS]
+    for row in rows:
+        cells = [(row.median[s], row.worst[s]) for s in STATISTICS]
+        table.append(trust_row(row.prompt_set, row.metric, row.prompts, cells))
+    sys.stdout.write(markdown(table))
+    if (worst := worst_set(rows)) is not None:
+        sys.stdout.write(f"\nLowest median: {worst.prompt_set}, by {worst.metric}.\n")
+    return 0

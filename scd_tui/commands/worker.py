@@ -1,0 +1,14 @@
+"""`scd-tui worker`: the process that owns the device."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def run(argv: Sequence[str]) -> int:
+    argparse.ArgumentParser(
+        prog="scd-tui worker",
+        description="Serve the app on stdin and stdout. Not for use by hand.",
+    ).parse_args(argv)
+    from scd_tui.worker.server import serve
+
+    return serve()
