@@ -14,6 +14,7 @@ RANKS = {
     **dict.fromkeys(["", "graph", "text", "numbers", "errors", "files"], 0),
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,
+    "bench": 3,
     "worker": 3,
     "tui": 4,
     "commands": 5,
@@ -21,7 +22,7 @@ RANKS = {
     "__main__": 7,
 }
 HEAVY = {"torch", "transformers", "transformer_lens", "sae_lens", "numpy", "tokenizers"}
-MAY_BE_HEAVY = ("attribution", "demo", "worker.answers", "worker.server", "commands")
+MAY_BE_HEAVY = ("attribution", "bench", "demo", "worker.answers", "worker.server", "commands")
 """`worker.server` and `commands` import them inside functions, when they are needed."""
 
 

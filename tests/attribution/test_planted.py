@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference import Reference
 from sae_lens import SAE
 from saes import RELU, TOPK, random_sae
 from tiny import KINDS, write_tokenizer
@@ -37,6 +36,7 @@ from scd_tui.attribution.circuit import circuit_graph
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.bench.reference import Reference
 from scd_tui.graph import Settings, Site, parse_node
 
 

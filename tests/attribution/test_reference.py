@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from reference import Form, Reference, Spread
 from saes import EVERY_KIND, TOPK, SaeKind, random_sae
 from tiny import KINDS, PROMPT, random_dictionaries, write_model
 from torch import Tensor
@@ -20,6 +19,7 @@ from scd_tui.attribution.attribute import Attribution, Reading, Scores, attribut
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.bench.reference import Form, Reference, Sparse, Spread
 from scd_tui.graph import METRICS, Metric, NodeId, Site, error_id, feature_id, parse_node
 
 LAYERS, WIDTH, FEATURES = 3, 32, 64
@@ -200,6 +200,18 @@ def test_in_float32_the_engine_stays_close_to_the_reference_in_float64(
     for node in targets(single, attribution):
         expected = both.reference.edges_into(node, root)
         assert difference(single, attribution.upstream(node), expected) < SINGLE, node
+
+
+def test_holding_the_active_features_alone_changes_no_number(both: Both) -> None:
+    attribution = both.attribution()
+    root = attribution.target.root
+    sparse = replace(
+        both, reference=Reference(both.bridge, dict(both.saes), both.token_ids, code=Sparse)
+    )
+    assert difference(sparse, attribution.effects, sparse.reference.node_effects(root)) < CLOSE
+    for node in targets(both, attribution, few=True):
+        expected = sparse.reference.edges_into(node, root)
+        assert difference(sparse, attribution.upstream(node), expected) < CLOSE
 
 
 # --- the reference itself: sound, and able to fail ---------------------------------------------
