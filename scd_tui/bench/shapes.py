@@ -1,0 +1,117 @@
+"""Models and dictionaries of a published size with random weights, made on the spot.
+
+Random numbers take as long to multiply as learnt ones, so that speed and memory can be measured
+without any download. What is found means nothing.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sae_lens.saes import TopKSAE, TopKSAEConfig
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.numerics import use_exact_float32
+from scd_tui.graph import Site, SiteKind
+
+KINDS: tuple[SiteKind, ...] = ("attn_out", "mlp_out", "resid_post")
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A GPT-2 with one layer-normed TopK dictionary a sublayer."""
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    context: int
+    features: int
+    active: int
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("gpt2-shape", 12, 768, 12, 50257, 1024, 32_768, 32),
+        Shape("gpt2-shape-128k", 12, 768, 12, 50257, 1024, 131_072, 32),
+        Shape("tiny-shape", 2, 64, 4, 512, 256, 512, 8),
+    )
+}
+"""`gpt2-shape` is GPT-2 small with the OpenAI v5 dictionaries, 32k and 128k."""
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """A tokenizer of single bytes: the bridge wants one, and the benchmarks give token ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = {word: n for n, word in enumerate(["<|endoftext|>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    ).save_pretrained(folder)
+
+
+def random_model(shape: Shape, device: torch.device) -> LanguageModel:
+    """The model, loaded the way that every model is."""
+    use_exact_float32()
+    torch.manual_seed(_SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_tokenizer(Path(folder))
+        GPT2LMHeadModel(
+            GPT2Config(
+                n_layer=shape.layers,
+                n_embd=shape.width,
+                n_head=shape.heads,
+                vocab_size=shape.vocabulary,
+                n_positions=shape.context,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        ).save_pretrained(folder)
+        return LanguageModel.boot(folder, device)
+
+
+def random_sae(shape: Shape, device: torch.device, generator: torch.Generator) -> TopKSAE:
+    """Random unit decoder rows, and the encoder tied to them."""
+    config = TopKSAEConfig(
+        d_in=shape.width,
+        d_sae=1,
+        k=shape.active,
+        normalize_activations="layer_norm",
+        rescale_acts_by_decoder_norm=False,
+        device=str(device),
+    )
+    # made small and filled here: the library's own first weights take seconds at this size
+    sae = TopKSAE(config)
+    sae.cfg.d_sae = shape.features
+    decoder = torch.randn(shape.features, shape.width, generator=generator, device=device)
+    decoder /= decoder.norm(dim=-1, keepdim=True)
+    sae.W_dec = torch.nn.Parameter(decoder)
+    sae.W_enc = torch.nn.Parameter(decoder.clone().T)
+    sae.b_enc = torch.nn.Parameter(torch.zeros(shape.features, device=device))
+    return sae
+
+
+def random_dictionaries(
+    shape: Shape,
+    device: torch.device,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[Site, Dictionary]:
+    """A dictionary at every sublayer, each with weights of its own."""
+    generator = torch.Generator(device).manual_seed(_SEED)
+    sites = [Site(layer, kind) for layer in range(shape.layers) for kind in KINDS]
+    found = {}
+    for done, site in enumerate(sites, start=1):
+        found[site] = Dictionary(site, random_sae(shape, device, generator))
+        on_progress(done, len(sites))
+    return found
