@@ -76,7 +76,7 @@ class Recipe:
     report_every: int = 100  # steps between lines of the log
     # A dictionary that leaves less than this share of the variance unexplained is finished: going on
     # only concentrates the work in fewer features.
-    enough: float = 0.002
+    enough: float = 0.007
     silent_steps: int = 50  # without firing, after which a feature counts as silent
     auxiliary_active: int = 64  # silent features that reconstruct a token's left-over
     dictionary_shares: tuple[float, float, float] = (0.33, 0.6, 0.07)
