@@ -7,6 +7,7 @@ A node has one name, on screen, in files and between processes. It is ASCII and 
     embed/token@3            the token embedding at position 3 (embed/pos@3: the positional one)
     diff/1808-835@9          the root: logit(1808) - logit(835) at position 9
     logp/1808@9, logit/1808@9    the other two metrics
+    logp/1808+17@9           a target of two tokens: the sum over both, 17 read at position 10
 
 Names travel as strings (`NodeId`); `parse_node` gives the parts. Effects and edge weights are in
 the metric's own unit: nats for `logp`, logits (nats up to the softmax's constant) for the others.
@@ -14,6 +15,7 @@ the metric's own unit: nats for `logp`, logits (nats up to the softmax's constan
 
 import re
 from functools import lru_cache
+from math import prod
 from typing import Literal, NewType, get_args
 
 import msgspec
@@ -23,6 +25,7 @@ SCHEMA_VERSION = 1
 
 SiteKind = Literal["resid_pre", "hook_z", "attn_out", "resid_mid", "mlp_out", "resid_post"]
 Metric = Literal["diff", "logp", "logit"]
+Method = Literal["gradient", "integrated", "exact"]
 NodeKind = Literal["feature", "error", "token", "pos", "root"]
 
 NodeId = NewType("NodeId", str)
@@ -30,6 +33,8 @@ NodeId = NewType("NodeId", str)
 SITE_KINDS: tuple[SiteKind, ...] = get_args(SiteKind)
 """In the order in which a block computes them."""
 METRICS: tuple[Metric, ...] = get_args(Metric)
+METHODS: tuple[Method, ...] = get_args(Method)
+"""How node effects are found: gradient × activation, integrated gradients, ablation of each node."""
 EMBEDDINGS = "embed"
 """The place of the token and positional embeddings in node names, as `resid_post.3` is of others."""
 
@@ -52,7 +57,7 @@ class NodeRef(msgspec.Struct, frozen=True):
     """A node name taken apart. `str(ref)` gives the name back.
 
     `site` and `index` are set for features, `site` alone for error nodes; `metric` and `token_ids`
-    (target, then contrast where the metric has one) for the root.
+    (token by token of the target; for `diff` each with its contrast after it) for the root.
     """
 
     kind: NodeKind
@@ -73,7 +78,9 @@ class NodeRef(msgspec.Struct, frozen=True):
         if self.kind == "feature":
             what = str(self.index)
         elif self.kind == "root":
-            what = "-".join(map(str, self.token_ids))
+            size = 2 if self.metric == "diff" else 1
+            steps = [self.token_ids[n : n + size] for n in range(0, len(self.token_ids), size)]
+            what = "+".join("-".join(map(str, step)) for step in steps)
         else:
             what = self.kind
         return f"{self.place}/{what}@{self.position}"
@@ -89,8 +96,8 @@ _AT_SITE = re.compile(
     rf"({'|'.join(SITE_KINDS)})\.{_NUMBER}/(?:{_NUMBER}|(error))@{_NUMBER}", re.ASCII
 )
 _LEAF = re.compile(rf"{EMBEDDINGS}/(token|pos)@{_NUMBER}", re.ASCII)
-_DIFF = re.compile(rf"(diff)/{_NUMBER}-{_NUMBER}@{_NUMBER}", re.ASCII)
-_SINGLE = re.compile(rf"(logp|logit)/{_NUMBER}@{_NUMBER}", re.ASCII)
+_PAIRS = re.compile(rf"(diff)/({_NUMBER}-{_NUMBER}(?:\+{_NUMBER}-{_NUMBER})*)@{_NUMBER}", re.ASCII)
+_SINGLES = re.compile(rf"(logp|logit)/({_NUMBER}(?:\+{_NUMBER})*)@{_NUMBER}", re.ASCII)
 
 
 def parse_site(name: str) -> Site:
@@ -111,12 +118,9 @@ def parse_node(name: str) -> NodeRef:
         return NodeRef("feature", int(found[5]), site, int(found[3]))
     if found := _LEAF.fullmatch(name):
         return NodeRef(found[1], int(found[2]))  # type: ignore[arg-type]
-    if found := _DIFF.fullmatch(name):
-        return NodeRef(
-            "root", int(found[4]), metric="diff", token_ids=(int(found[2]), int(found[3]))
-        )
-    if found := _SINGLE.fullmatch(name):
-        return NodeRef("root", int(found[3]), metric=found[1], token_ids=(int(found[2]),))  # type: ignore[arg-type]
+    if found := _PAIRS.fullmatch(name) or _SINGLES.fullmatch(name):
+        ids = tuple(int(number) for number in re.split(r"[-+]", found[2]))
+        return NodeRef("root", int(found[found.lastindex or 0]), metric=found[1], token_ids=ids)  # type: ignore[arg-type]
     raise ValueError(f"{name!r} is not a node name; they look like resid_post.11/1154@9")
 
 
@@ -147,11 +151,20 @@ SATURATED = 0.9
 """Above this probability of its target, the gradient of `logp` says little about ablations."""
 
 
+class Step(Record, frozen=True):
+    """One token of a target, with what it is held against where the metric has a contrast."""
+
+    target: Completion
+    contrast: Completion | None = None
+
+
 class Target(Record, frozen=True):
     """What is being explained: the metric, at a position, of a token (against another).
 
     `contrast` is set for `diff` only. `logit` is the target's logit minus the mean logit.
     `contrast_is_default` says that nobody chose the contrast: it was the likeliest other token.
+    A target of several tokens has the others in `later`: the metric is the sum over all, each read
+    one position further on, where the one before it stands in the prompt.
     """
 
     metric: Metric
@@ -159,17 +172,47 @@ class Target(Record, frozen=True):
     target: Completion
     contrast: Completion | None = None
     contrast_is_default: bool = False
+    later: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All tokens, the first included."""
+        return (Step(self.target, self.contrast), *self.later)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Where each step is read."""
+        return tuple(range(self.position, self.position + 1 + len(self.later)))
+
+    @property
+    def probability(self) -> float:
+        """Of all steps, one after the other, on the unmodified model."""
+        return prod(step.target.probability for step in self.steps)
+
+    @property
+    def text(self) -> str:
+        """The wanted tokens' text."""
+        return "".join(step.target.token.text for step in self.steps)
+
+    @property
+    def contrast_text(self) -> str:
+        """The text of the tokens that they are held against, empty without a contrast."""
+        return "".join(s.contrast.token.text for s in self.steps if s.contrast is not None)
 
     @property
     def saturated(self) -> bool:
         """Whether the metric is `logp` where it is nearly flat."""
-        return self.metric == "logp" and self.target.probability > SATURATED
+        return self.metric == "logp" and any(
+            step.target.probability > SATURATED for step in self.steps
+        )
 
     @property
     def root(self) -> NodeId:
-        ids = [self.target.token.id]
-        if self.contrast is not None:
-            ids.append(self.contrast.token.id)
+        ids: list[int] = []
+        for step in self.steps:
+            ids.append(step.target.token.id)
+            if step.contrast is not None:
+                ids.append(step.contrast.token.id)
         return NodeRef("root", self.position, metric=self.metric, token_ids=tuple(ids)).id
 
 
@@ -234,10 +277,14 @@ class SiteTrust(Record, frozen=True):
 
 
 class Trust(Record, frozen=True):
-    """Trust of a circuit, over its strongest features, and a site at a time."""
+    """Trust of a circuit, over its strongest features, and a site at a time.
+
+    `edges` compares the strongest edges with the same measured along their direct path.
+    """
 
     overall: TrustScores
     sites: tuple[SiteTrust, ...] = ()
+    edges: TrustScores | None = None
 
 
 class DictionaryGate(Record, frozen=True):
@@ -273,15 +320,20 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
 
 
 class Settings(Record, frozen=True):
-    """How a circuit was cut down from all there is.
+    """How a circuit was found and cut down from all there is.
 
     `top` nodes a site over all positions; `edges` strongest upstream nodes kept for each (target,
-    upstream site) pair.
+    upstream site) pair. `method` is how node effects are found; edges are gradients in every case.
+    `skip_first` leaves the first position out of selections, shares and trust.
+    `freeze_patterns` holds where attention looks fixed while it is differentiated.
     """
 
     top: int = 10
     edges: int = 5
     completions: int = 10
+    method: Method = "gradient"
+    skip_first: bool = False
+    freeze_patterns: bool = False
 
 
 class Circuit(Record, frozen=True, kw_only=True):
@@ -290,11 +342,18 @@ class Circuit(Record, frozen=True, kw_only=True):
     `share_explained` is that of all sites together: both sums of a site's share taken over sites.
     `expanded` lists the nodes whose upstream edges were kept: all top nodes and the root. Edges
     out of leaves do not exist. `explanations` holds labels by `source/index`.
+
+    The last `forced` of `tokens` are not the prompt's: they are earlier tokens of a target of several,
+    or of the model's own continuation. With a contrast prompt, effects are of the difference between
+    the two, and `contrast_tokens` are those of the other.
     """
 
     schema_version: int = SCHEMA_VERSION
     prompt: str
     tokens: tuple[Token, ...]
+    forced: int = 0
+    contrast_prompt: str | None = None
+    contrast_tokens: tuple[Token, ...] = ()
     model: ModelIdentity
     settings: Settings
     target: Target

@@ -36,10 +36,15 @@ NODES = st.one_of(
         NUMBERS,
     ),
     st.builds(
-        lambda m, p, a: NodeRef("root", p, metric=m, token_ids=(a,)),
+        lambda p, pairs: NodeRef("root", p, metric="diff", token_ids=tuple(sum(pairs, ()))),
+        NUMBERS,
+        st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4),
+    ),
+    st.builds(
+        lambda m, p, ids: NodeRef("root", p, metric=m, token_ids=tuple(ids)),
         st.sampled_from(["logp", "logit"]),
         NUMBERS,
-        NUMBERS,
+        st.lists(NUMBERS, min_size=1, max_size=4),
     ),
 )
 
@@ -70,6 +75,8 @@ def test_what_parses_is_written_the_same_way(text: str) -> None:
         "diff/1808-835@9",
         "logp/1808@9",
         "logit/1808@0",
+        "logp/1808+17@9",
+        "diff/1808-835+17-20@9",
     ],
 )
 def test_the_documented_names_parse(name: str) -> None:
@@ -88,6 +95,8 @@ def test_the_documented_names_parse(name: str) -> None:
         "other.1/1@2",
         "diff/1@2",
         "logp/1-2@3",
+        "logp/1+@3",
+        "diff/1-2+3@4",
         "embed/error@1",
     ],
 )

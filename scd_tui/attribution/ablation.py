@@ -1,8 +1,9 @@
 """Effects and edges measured: the same forward pass with nodes taken out.
 
-What a node writes is subtracted from the activation at its site and position, and everything after
-it recomputes. No dictionary is in the loop and no feature is selected anew; errors of other nodes stay
-as they were in the clean run, because only this one vector is removed.
+What a node writes (with a contrast prompt, what it writes more than there) is subtracted from the
+activation at its site and position, and everything after it recomputes. No dictionary is in the loop
+and no feature is selected anew; errors of other nodes stay as they were in the clean run, because only
+this one vector is removed.
 
 Along one edge, every site but the source's and the target's is given its clean activation, so that
 only the direct path carries the change, and the target is read as the affine function that it is with
@@ -32,10 +33,10 @@ def ablated_logits(
     model: LanguageModel,
     reading: Reading,
     nodes: Sequence[NodeRef],
-    position: int,
+    positions: Sequence[int],
     baselines: Mapping[Site, Baseline] | None = None,
 ) -> Tensor:
-    """Logits `[len(nodes), vocabulary]` at a position, each row without one of the nodes.
+    """Logits `[len(nodes), len(positions), vocabulary]`, each row without one of the nodes.
 
     With `baselines` each node is set to its mean instead of zero. Raises InputError on nodes that
     cannot be removed: embeddings and the root.
@@ -55,7 +56,7 @@ def ablated_logits(
 
     edits = [(site, partial(remove, site)) for site in rows]
     ids = model.ids(reading.cut.tokens).expand(len(nodes), -1)
-    return model.forward(ids, edits)[:, position]
+    return model.forward(ids, edits)[:, positions]
 
 
 def lost(reading: Reading, node: NodeRef, baselines: Mapping[Site, Baseline] | None) -> Tensor:
@@ -63,6 +64,8 @@ def lost(reading: Reading, node: NodeRef, baselines: Mapping[Site, Baseline] | N
     written = reading.written(node)
     if baselines is None:
         return written
+    if reading.against is not None:
+        raise InputError("nodes are set to the contrast prompt's: leave out the means")
     assert node.site is not None
     baseline = baselines[node.site]
     if node.kind == "error":
@@ -84,10 +87,10 @@ def exact_effects(
 
     With `baselines`, what it loses when the node is set to its mean.
     """
-    clean = value_at(target, reading.cut.logits.detach()[target.position])
+    clean = metric_value(target, reading.cut.logits.detach())
     for start in range(0, len(nodes), batch):
         group = nodes[start : start + batch]
-        logits = ablated_logits(model, reading, group, target.position, baselines)
+        logits = ablated_logits(model, reading, group, target.positions, baselines)
         values = value_at(target, logits)
         yield dict(zip(group, (clean - values).tolist(), strict=True))
 

@@ -54,10 +54,18 @@ EdgesInto = Mapping[Place, Scores]
 
 @dataclass(frozen=True)
 class Reading:
-    """A prompt's cut forward pass and what each dictionary says of it. Independent of the metric."""
+    """A prompt's cut forward pass and what each dictionary says of it. Independent of the metric.
+
+    `encoded` is what is attributed, `clean` what the dictionaries say of the prompt: the same, unless
+    there is a contrast prompt, whose activations, errors and embeddings are then taken off those of
+    `encoded` (features that only the contrast prompt has are in it with f = 0). `against` are
+    the contrast prompt's activations `[pos, d]`.
+    """
 
     cut: Cut
     encoded: Mapping[Site, Encoded]
+    clean: Mapping[Site, Encoded]
+    against: Mapping[Place, Tensor] | None = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -86,14 +94,21 @@ class Reading:
             raise InputError(f"{node} is not active in this prompt")
         return int(found[0])
 
+    def origin(self, site: Site) -> Tensor:
+        """`[pos, d]`: a site's activation without all that its nodes write."""
+        return self.clean[site].constant if self.against is None else self.against[site]
+
     def written(self, node: NodeRef) -> Tensor:
-        """`[d]`: the vector that a feature or error node writes at its position."""
+        """`[d]`: the vector that a feature or error node writes at its position.
+
+        With a contrast prompt, what it writes more than there.
+        """
         self.check(node)
         assert node.site is not None
         encoded = self.encoded[node.site]
         if node.kind == "feature":
             row = self.row(node)
-            return encoded.values[row] * encoded.s_out[node.position] * encoded.decoder[row]
+            return encoded.strengths[row] * encoded.decoder[row]
         return encoded.error[node.position]
 
     def check(self, node: NodeRef) -> None:
@@ -108,7 +123,10 @@ class Reading:
     def split(self, place: Place, gradients: Tensor) -> list[Scores]:
         """Share gradients `[rows, pos, d]` at a place out among its nodes."""
         if not isinstance(place, Site):
-            leaves = (self.cut.activation(place) * gradients).sum(dim=-1)
+            vectors = self.cut.activation(place)
+            if self.against is not None:
+                vectors = vectors - self.against[place]
+            leaves = (vectors * gradients).sum(dim=-1)
             zero = torch.zeros_like(leaves)
             return [Scores(z[:0], z, z, row) for z, row in zip(zero, leaves, strict=True)]
         encoded = self.encoded[place]
@@ -125,17 +143,27 @@ def read(
     dictionaries: Mapping[Site, Dictionary],
     *,
     freeze_patterns: bool = False,
+    contrast: tuple[Token, ...] | None = None,
 ) -> Reading:
-    """Run the model on a prompt, cut at the dictionaries' sites, and read every site."""
+    """Run the model on a prompt, cut at the dictionaries' sites, and read every site.
+
+    With the tokens of a `contrast` prompt of equal length, what is attributed is the difference between
+    the two (Marks et al.'s clean and patch). Raises InputError when it is not of equal length.
+    """
     cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns)
-    return Reading(
-        cut,
-        {
-            place: dictionaries[place].encode(cut.activation(place))
-            for place in cut.order
-            if isinstance(place, Site)
-        },
-    )
+    sites = [place for place in cut.order if isinstance(place, Site)]
+    clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
+    if contrast is None:
+        return Reading(cut, clean, clean)
+    if len(contrast) != len(tokens):
+        raise InputError(
+            f"the contrast prompt has {len(contrast)} tokens and the prompt {len(tokens)}: "
+            "positions are compared one by one, so give one of the same length"
+        )
+    other = cut_forward(model, contrast, dictionaries)
+    against = {place: other.activation(place) for place in cut.order}
+    encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
+    return Reading(cut, encoded, clean, against)
 
 
 @dataclass
@@ -143,12 +171,13 @@ class Attribution:
     """Effects of every node and edges into the selected ones, for one prompt and one target.
 
     `gradients[place]` `[pos, d]` and `effects[place]` are complete for a place once it has been
-    visited; `edges` grows with `upstream`.
+    visited; `edges` grows with `upstream`. Shares and trust look at positions from `first` on.
     """
 
     reading: Reading
     target: Target
     value: float
+    first: int = 0
     gradients: dict[Place, Tensor] = field(default_factory=dict)
     effects: dict[Place, Scores] = field(default_factory=dict)
     edges: dict[NodeId, EdgesInto] = field(default_factory=dict)
@@ -158,13 +187,15 @@ class Attribution:
         """`[pos, d]`: the vector that a change of a target node is measured along."""
         self.reading.check(node)
         assert node.site is not None
-        encoded, gradient = self.reading.encoded[node.site], self.gradients[node.site]
+        encoded, gradient = self.reading.clean[node.site], self.gradients[node.site]
         pull = torch.zeros_like(gradient)
         here = gradient[node.position]
+        chosen = encoded.positions == node.position
         if node.kind == "feature":
-            rows = torch.tensor([self.reading.row(node)], device=here.device)
-        else:
-            rows = (encoded.positions == node.position).nonzero().flatten()
+            self.reading.row(node)
+            # a feature that only the contrast prompt has is no function of this prompt
+            chosen = chosen & (encoded.indices == node.index)
+        rows = chosen.nonzero().flatten()
         slopes = encoded.s_out[node.position] * (encoded.decoder[rows] @ here)
         along = (slopes / encoded.s_in[node.position]) @ encoded.encoder[rows]
         pull[node.position] = along if node.kind == "feature" else here - along
@@ -227,20 +258,24 @@ Select = Callable[[Site, Encoded, Scores], tuple[NodeId, ...]]
 """Chooses the nodes of a site whose incoming edges are wanted."""
 
 
-def strongest(count: int) -> Select:
+def strongest(count: int, first: int = 0) -> Select:
     """The `count` features of largest |effect| over all positions, and the largest error node.
 
     Nodes without any effect are left out; ties go to the earlier position, then the lower index.
+    Positions before `first` do not take part.
     """
 
     def select(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
-        order = torch.argsort(scores.features.abs(), descending=True, stable=True)[:count]
+        sizes = torch.where(encoded.positions >= first, scores.features.abs(), 0.0)
+        order = torch.argsort(sizes, descending=True, stable=True)[:count]
         chosen = [
             feature_id(site, int(encoded.indices[row]), int(encoded.positions[row]))
             for row in order.tolist()
-            if float(scores.features[row]) != 0.0
+            if float(sizes[row]) != 0.0
         ]
-        worst = int(scores.errors.abs().argmax())
+        worst = (
+            first + int(scores.errors[first:].abs().argmax()) if first < len(scores.errors) else 0
+        )
         if float(scores.errors[worst]) != 0.0:
             chosen.append(error_id(site, worst))
         return tuple(chosen)
@@ -253,15 +288,20 @@ def attribute(
     target: Target,
     select: Select,
     on_site: Callable[[Attribution, Site], None] = lambda attribution, site: None,
+    *,
+    effects_of: Callable[[Site, Scores], Scores] = lambda site, scores: scores,
+    first: int = 0,
 ) -> Attribution:
     """Compute all effects, and the edges into the root and into the nodes that `select` chooses.
 
+    `effects_of` may put effects found by another method in the place of a site's; edges are made of
+    gradients in any case. `first` is the first position that shares and trust look at.
     `on_site` is called when a site is finished, from the last to the first; an exception that it
     raises ends the attribution and leaves the reading usable.
     """
     cut = reading.cut
     metric = metric_value(target, cut.logits)
-    result = Attribution(reading, target, float(metric.detach()))
+    result = Attribution(reading, target, float(metric.detach()), first=first)
     for place in cut.order:
         result.gradients[place] = torch.zeros_like(cut.activation(place))
 
@@ -274,7 +314,7 @@ def attribute(
 
     for site in reversed(reading.sites):
         gradient = result.gradients[site]
-        result.effects[site] = reading.split(site, gradient[None])[0]
+        result.effects[site] = effects_of(site, reading.split(site, gradient[None])[0])
         chosen = select(site, reading.encoded[site], result.effects[site])
         pulls = [gradient, *(result.pull(parse_node(node)) for node in chosen)]
         into: list[dict[Place, Scores]] = [{} for _ in chosen]

@@ -25,7 +25,8 @@ def _explained_and_not(attribution: Attribution, site: Site) -> tuple[float, flo
     """Σ_p |Σ_i n_i(p)| over features, and Σ_p |n_err(p)|."""
     scores, positions = attribution.effects[site], attribution.reading.encoded[site].positions
     at = torch.zeros_like(scores.errors).index_add(0, positions, scores.features)
-    return float(at.abs().sum()), float(scores.errors.abs().sum())
+    first = attribution.first
+    return float(at[first:].abs().sum()), float(scores.errors[first:].abs().sum())
 
 
 def _share(explained: float, unexplained: float) -> float:
@@ -39,7 +40,7 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
     Explained variance is 1 - Σ‖err‖² / Σ‖x - mean over positions‖², as in sae_lens's evals but over
     one prompt's positions.
     """
-    encoded = attribution.reading.encoded[site]
+    encoded = attribution.reading.clean[site]
     scores = attribution.effects[site]
     x = attribution.reading.cut.activation(site)
     explained, unexplained = _explained_and_not(attribution, site)

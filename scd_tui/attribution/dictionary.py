@@ -46,14 +46,16 @@ class Encoded:
     """A dictionary's reading of one prompt. `m` counts active (feature, position) pairs, by position.
 
     `positions`, `indices`, `values` `[m]`: where, which and how strongly (`f`, not 0, negative for
-    features that work both ways). `s_in`, `s_out` `[pos]`: scale going in and coming out. `error`,
-    `constant` `[pos, d]`: x - x̂, and `s_out b_dec + mu`. `decoder`, `encoder` `[m, d]`: the active rows
-    of W_dec and columns of W_enc; `bias` `[m]`: f at z = 0, so that `values = z · encoder + bias`.
+    features that work both ways); `strengths` `[m]`: f · s_out, what a decoder row is multiplied by.
+    `s_in`, `s_out` `[pos]`: scale going in and coming out. `error`, `constant` `[pos, d]`: x - x̂, and
+    `s_out b_dec + mu`. `decoder`, `encoder` `[m, d]`: the active rows of W_dec and columns of W_enc;
+    `bias` `[m]`: f at z = 0, so that `values = z · encoder + bias`.
     """
 
     positions: Tensor
     indices: Tensor
     values: Tensor
+    strengths: Tensor
     s_in: Tensor
     s_out: Tensor
     error: Tensor
@@ -61,11 +63,6 @@ class Encoded:
     decoder: Tensor
     encoder: Tensor
     bias: Tensor
-
-    @property
-    def strengths(self) -> Tensor:
-        """`[m]`: f · s_out, what each active feature multiplies its decoder row by."""
-        return self.values * self.s_out[self.positions]
 
     @property
     def contributions(self) -> Tensor:
@@ -93,6 +90,37 @@ class Encoded:
         """`[rows, m]`: what each active feature writes · gradients `[rows, pos, d]`."""
         products = torch.bmm(self.decoder_by_position, gradients.permute(1, 2, 0))
         return products[self.positions, self.slots].T * self.strengths
+
+    def minus(self, other: "Encoded") -> "Encoded":
+        """This prompt's reading with another's strengths, errors and constants taken off.
+
+        It has the active features of both; those that only the other has are here with f = 0.
+        """
+        both = [
+            torch.stack((one.positions, one.indices), dim=1).contiguous() for one in (self, other)
+        ]
+        places, rows = torch.unique(torch.cat(both), dim=0, return_inverse=True)
+        mine, theirs = rows[: len(self.values)], rows[len(self.values) :]
+
+        def spread(to: Tensor, values: Tensor) -> Tensor:
+            return values.new_zeros(len(places), *values.shape[1:]).index_copy(0, to, values)
+
+        def row_of_either(own: Tensor, others: Tensor) -> Tensor:
+            return spread(theirs, others).index_copy(0, mine, own)
+
+        return Encoded(
+            positions=places[:, 0].contiguous(),
+            indices=places[:, 1].contiguous(),
+            values=spread(mine, self.values),
+            strengths=spread(mine, self.strengths) - spread(theirs, other.strengths),
+            s_in=self.s_in,
+            s_out=self.s_out,
+            error=self.error - other.error,
+            constant=self.constant - other.constant,
+            decoder=row_of_either(self.decoder, other.decoder),
+            encoder=row_of_either(self.encoder, other.encoder),
+            bias=row_of_either(self.bias, other.bias),
+        )
 
     def reconstruction(self) -> Tensor:
         """`[pos, d]`: x̂."""
@@ -169,6 +197,7 @@ class Dictionary:
             positions=chosen.positions,
             indices=chosen.indices,
             values=chosen.values,
+            strengths=chosen.values * s_out[chosen.positions],
             s_in=s_in,
             s_out=s_out,
             error=torch.zeros_like(x),

@@ -1,18 +1,20 @@
 """From a prompt and a target to a circuit: the whole of it, as the app and the command line ask for it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import torch
 
-from scd_tui.attribution.ablation import ablated_logits, exact_effects
+from scd_tui.attribution.ablation import ablated_logits, exact_edges, exact_effects
 from scd_tui.attribution.attribute import Attribution, attribute, read, strongest
 from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
 from scd_tui.attribution.load import LoadedModel
+from scd_tui.attribution.methods import effects_by
 from scd_tui.attribution.metric import resolve_target, value_at, warnings
-from scd_tui.attribution.trust import nodes_to_measure, trust
+from scd_tui.attribution.question import ask
+from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.graph import (
     Circuit,
     Completion,
@@ -21,6 +23,7 @@ from scd_tui.graph import (
     NodeRef,
     Settings,
     Site,
+    TrustScores,
     parse_node,
 )
 
@@ -38,7 +41,8 @@ class Explanation:
 class Ablation:
     """What removing one node did.
 
-    `clean`, `without` `[vocabulary]`: log-probabilities with and without the node, in nats.
+    `clean`, `without` `[vocabulary]`: log-probabilities with and without the node, in nats, where the
+    target's first token is read.
     """
 
     predicted: float
@@ -69,44 +73,70 @@ def explain(
     loaded: LoadedModel,
     prompt: str,
     *,
-    target: str | int,
-    contrast: str | int | None = None,
+    target: str | int | Sequence[int] | None = None,
+    contrast: str | int | Sequence[int] | None = None,
     metric: Metric = "diff",
     position: int | None = None,
+    continuation: int | None = None,
+    contrast_prompt: str | None = None,
     settings: Settings | None = None,
     on_site: Callable[[Attribution, Site], None] = lambda attribution, site: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Explanation:
     """Make the circuit behind a completion, without its exact effects and trust.
 
-    Raises InputError on prompts, targets and positions that do not exist.
+    Without a target it is the likeliest token. `question.ask` says what targets of several tokens and
+    continuations are, `attribute.read` what a contrast prompt is: to it the same tokens are appended as
+    to the prompt. `on_progress` tells of the slow part of the methods that have one. Raises
+    InputError on prompts, targets and positions that do not exist.
     """
     settings = settings or Settings()
-    start = time.perf_counter()
-    tokens = loaded.model.prompt(prompt)
-    reading = read(loaded.model, tokens, loaded.dictionaries)
+    model, start = loaded.model, time.perf_counter()
+    question = ask(
+        *(model, prompt),
+        target=target,
+        contrast=contrast,
+        position=position,
+        continuation=continuation,
+    )
+    other = None
+    if contrast_prompt is not None:
+        other = model.prompt(contrast_prompt)
+        other += question.tokens[len(question.tokens) - question.forced :]
+    reading = read(
+        *(model, question.tokens, loaded.dictionaries),
+        freeze_patterns=settings.freeze_patterns,
+        contrast=other,
+    )
     read_at = time.perf_counter()
     logits = reading.cut.logits.detach()
     wanted = resolve_target(
-        loaded.model,
-        tokens,
-        logits,
-        target=target,
-        contrast=contrast,
+        *(model, question.tokens, logits),
+        target=question.target,
+        contrast=question.contrast,
         metric=metric,
-        position=position,
+        position=question.position,
     )
-    attribution = attribute(reading, wanted, strongest(settings.top), on_site)
+    first = int(settings.skip_first)
+    attribution = attribute(
+        *(reading, wanted, strongest(settings.top, first), on_site),
+        effects_of=effects_by(settings.method, model, reading, wanted, on_progress),
+        first=first,
+    )
     nodes, edges, expanded = circuit_graph(attribution, settings)
     done = time.perf_counter()
     circuit = Circuit(
         prompt=prompt,
-        tokens=tokens,
+        tokens=question.tokens,
+        forced=question.forced,
+        contrast_prompt=contrast_prompt,
+        contrast_tokens=other or (),
         model=loaded.identity,
         settings=settings,
         target=wanted,
         metric_value=attribution.value,
         share_explained=share_explained(attribution),
-        completions=loaded.model.completions(logits[wanted.position], settings.completions),
+        completions=model.completions(logits[wanted.position], settings.completions),
         sites=tuple(site_summary(attribution, site) for site in reversed(reading.sites)),
         nodes=nodes,
         edges=edges,
@@ -133,16 +163,30 @@ def measure(explanation: Explanation) -> Iterator[tuple[dict[NodeRef, float], in
         yield batch, done, len(nodes)
 
 
+def measure_edges(explanation: Explanation) -> Iterator[TrustScores | None]:
+    """Measure the strongest edges, one target after the other: at last their trust, until then None."""
+    attribution = explanation.attribution
+    estimates: list[float] = []
+    exact: list[float] = []
+    for target, edges in edges_to_measure(attribution).items():
+        sources = [parse_node(edge.source) for edge in edges]
+        exact += exact_edges(explanation.loaded.model, attribution, target, sources)
+        estimates += [edge.weight for edge in edges]
+        yield None
+    yield trust_scores(estimates, exact)
+
+
 def measured_circuit(explanation: Explanation) -> Circuit:
-    """The circuit with the exact effects of its strongest nodes, and its trust."""
+    """The circuit with the exact effects of its strongest nodes, and the trust of nodes and edges."""
     start = time.perf_counter()
     exact: dict[NodeRef, float] = {}
     for batch, _, _ in measure(explanation):
         exact.update(batch)
     circuit = explanation.circuit.with_exact({node.id: value for node, value in exact.items()})
+    *_, edges = measure_edges(explanation)
     return msgspec.structs.replace(
         circuit,
-        trust=trust(explanation.attribution, exact),
+        trust=msgspec.structs.replace(trust(explanation.attribution, exact), edges=edges),
         seconds={**circuit.seconds, "trust": time.perf_counter() - start},
     )
 
@@ -152,12 +196,12 @@ def ablate(explanation: Explanation, node: NodeId, count: int) -> Ablation:
     """Remove one node for real. Raises InputError on embeddings and the root."""
     attribution, model = explanation.attribution, explanation.loaded.model
     target, ref = attribution.target, parse_node(node)
-    clean = attribution.reading.cut.logits.detach()[target.position]
-    without = ablated_logits(model, attribution.reading, [ref], target.position)[0]
+    clean = attribution.reading.cut.logits.detach()[list(target.positions)]
+    without = ablated_logits(model, attribution.reading, [ref], target.positions)[0]
     return Ablation(
         predicted=attribution.effect(node),
         exact=float(value_at(target, clean) - value_at(target, without)),
-        clean=clean.log_softmax(dim=-1),
-        without=without.log_softmax(dim=-1),
-        completions=model.completions(without, count),
+        clean=clean[0].log_softmax(dim=-1),
+        without=without[0].log_softmax(dim=-1),
+        completions=model.completions(without[0], count),
     )

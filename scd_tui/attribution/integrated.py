@@ -1,7 +1,8 @@
 """Node effects by integrated gradients: the gradient averaged on the way from nothing to the clean run.
 
-At one site at a time, the features and the error are brought up together from zero to what they
-are, while the constant stays (Marks et al. 2024, section 3.1; Sundararajan et al. 2017):
+At one site at a time, the features and the error are brought up together from zero (with a contrast
+prompt, from what they are there) to what they are, while the constant stays (Marks et al. 2024, section
+3.1; Sundararajan et al. 2017):
 
     x(α) = constant + α (Σ_i a_i d_i + err)        n(i) = a_i d_i · ∫₀¹ ∂m/∂x (x(α)) dα
 
@@ -46,9 +47,9 @@ def _summed_gradient(
     model: LanguageModel, reading: Reading, target: Target, site: Site, points: Tensor
 ) -> Tensor:
     """`[pos, d]`: Σ ∂m/∂x over the points of the way `[steps]`, each in a run of its own."""
-    constant = reading.encoded[site].constant
-    along = reading.cut.activation(site) - constant
-    way = (constant + points.to(along.dtype)[:, None, None] * along).requires_grad_()
+    origin = reading.origin(site)
+    along = reading.cut.activation(site) - origin
+    way = (origin + points.to(along.dtype)[:, None, None] * along).requires_grad_()
     with torch.enable_grad():
         logits = model.forward(
             model.ids(reading.cut.tokens).expand(len(points), -1),

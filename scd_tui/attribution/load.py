@@ -41,7 +41,7 @@ def load(
     logging.getLogger("transformers").setLevel(logging.ERROR)
     total = 1 + len(spec.dictionaries)
     on_progress("loading the model", 0, total)
-    model = LanguageModel.boot(spec.model, device)
+    model = LanguageModel.boot(spec.model, device, prepend_bos=spec.prepends_bos)
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, path) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)

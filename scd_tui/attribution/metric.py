@@ -4,14 +4,19 @@
 - `logp`: log-probability of the target, in nats (the post's loss, negated). Its gradient fades as the
   probability nears 1.
 - `logit`: the target's logit minus the mean logit.
+
+Of a target of several tokens it is the sum over them, each read where those before it stand in the
+prompt ("teacher-forced").
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
-from scd_tui.graph import METRICS, Metric, Target, Token
+from scd_tui.graph import METRICS, Metric, Step, Target, Token
 
 
 def resolve_target(
@@ -19,52 +24,98 @@ def resolve_target(
     tokens: tuple[Token, ...],
     logits: Tensor,
     *,
-    target: str | int,
-    contrast: str | int | None = None,
+    target: str | int | Sequence[int],
+    contrast: str | int | Sequence[int] | None = None,
     metric: Metric = "diff",
     position: int | None = None,
 ) -> Target:
     """Fix what is explained, against the unmodified model's logits `[pos, vocabulary]`.
 
     Without a contrast, `diff` takes the likeliest token other than the target. `position` counts from
-    the end when negative. Raises InputError on tokens, positions and metrics that do not exist.
+    the end when negative. A target of several tokens, given by their ids, has to stand in `tokens` but for
+    its last; `position` is where its first is read, by default so that its last is read at the end.
+    Raises InputError on tokens, positions and metrics that do not exist.
     """
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}: use one of {', '.join(METRICS)}")
-    last = len(tokens) - 1
+    if metric != "diff" and contrast is not None:
+        raise InputError(f"the metric {metric} has no contrast: leave it out, or use diff")
+    wanted = named_tokens(model, target)
+    against = None if contrast is None else named_tokens(model, contrast, "contrast")
+    last = len(tokens) - len(wanted)
     place = last if position is None else position + len(tokens) * (position < 0)
-    if not 0 <= place <= last:
-        raise InputError(f"there is no position {position}: the prompt has positions 0 to {last}")
-    here = logits[place]
-    wanted = model.single_token(target)
+    if not 0 <= place < len(tokens):
+        raise InputError(
+            f"there is no position {position}: the prompt has positions 0 to {len(tokens) - 1}"
+        )
+    following = tuple(token.id for token in tokens[place + 1 : place + len(wanted)])
+    if following != tuple(token.id for token in wanted[:-1]):
+        raise InputError("a target of several tokens follows the prompt: leave out the position")
+    if against is not None and len(against) != len(wanted):
+        raise InputError(
+            f"the contrast has {_count(against)} and the target {_count(wanted)}: "
+            "they are held against each other token by token, so give as many"
+        )
+    if metric == "diff" and against is not None and against == wanted:
+        raise InputError("the contrast is the target itself: choose another token")
+    steps = [
+        _step(model, logits[place + n], token, metric, None if against is None else against[n])
+        for n, token in enumerate(wanted)
+    ]
+    return Target(
+        *(metric, place, steps[0].target, steps[0].contrast),
+        contrast_is_default=metric == "diff" and against is None,
+        later=tuple(steps[1:]),
+    )
+
+
+def named_tokens(
+    model: LanguageModel, wanted: str | int | Sequence[int], role: str = "target"
+) -> tuple[Token, ...]:
+    """The tokens that are asked for: one by id or by text, several by ids. Raises InputError."""
+    if isinstance(wanted, str | int):
+        return (model.single_token(wanted, role),)
+    if not wanted:
+        raise InputError(f"the {role} is empty: give a token")
+    return tuple(model.single_token(token_id, role) for token_id in wanted)
+
+
+def _count(tokens: Sequence[Token]) -> str:
+    return f"{len(tokens)} token{'s' * (len(tokens) != 1)}"
+
+
+def _step(
+    model: LanguageModel, here: Tensor, wanted: Token, metric: Metric, against: Token | None
+) -> Step:
+    """One token of a target under logits `[vocabulary]`."""
     if metric != "diff":
-        if contrast is not None:
-            raise InputError(f"the metric {metric} has no contrast: leave it out, or use diff")
-        return Target(metric, place, model.completion(wanted.id, here))
-    if contrast is None:
+        return Step(model.completion(wanted.id, here))
+    if against is None:
         best = model.completions(here, 2)
         other = best[1] if best[0].token.id == wanted.id else best[0]
-        return Target(metric, place, model.completion(wanted.id, here), other, True)
-    against = model.single_token(contrast, "contrast")
-    if against.id == wanted.id:
-        raise InputError("the contrast is the target itself: choose another token")
-    return Target(
-        metric, place, model.completion(wanted.id, here), model.completion(against.id, here)
-    )
+        return Step(model.completion(wanted.id, here), other)
+    return Step(model.completion(wanted.id, here), model.completion(against.id, here))
 
 
 def metric_value(target: Target, logits: Tensor) -> Tensor:
     """The metric `[...]` of logits `[..., pos, vocabulary]`."""
-    return value_at(target, logits[..., target.position, :])
+    return value_at(target, logits[..., target.positions, :])
 
 
 def value_at(target: Target, here: Tensor) -> Tensor:
-    """The metric `[...]` of logits at the target's position, `[..., vocabulary]`."""
-    wanted = here[..., target.target.token.id]
-    if target.metric == "diff":
-        assert target.contrast is not None, "a diff always has a contrast"
-        return wanted - here[..., target.contrast.token.id]
-    if target.metric == "logp":
+    """The metric `[...]` of logits at the target's positions, `[..., steps, vocabulary]`."""
+    values = [
+        _step_value(target.metric, step, here[..., n, :]) for n, step in enumerate(target.steps)
+    ]
+    return torch.stack(values).sum(dim=0)
+
+
+def _step_value(metric: Metric, step: Step, here: Tensor) -> Tensor:
+    wanted = here[..., step.target.token.id]
+    if metric == "diff":
+        assert step.contrast is not None, "a diff always has a contrast"
+        return wanted - here[..., step.contrast.token.id]
+    if metric == "logp":
         return wanted - torch.logsumexp(here, dim=-1)
     return wanted - here.mean(dim=-1)
 
@@ -73,7 +124,8 @@ def warnings(target: Target) -> tuple[str, ...]:
     """What a reader of the scores should know of the metric."""
     if target.saturated:
         return (
-            f"logp is nearly flat at p = {target.target.probability:.3f}: "
+            "logp is nearly flat at p = "
+            f"{max(step.target.probability for step in target.steps):.3f}: "
             "its gradient says little about ablation here, diff says more",
         )
     return ()

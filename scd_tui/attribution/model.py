@@ -108,18 +108,32 @@ def _mid_stream(
 class LanguageModel:
     """A causal language model with frozen weights, in float32."""
 
-    def __init__(self, bridge: TransformerBridge) -> None:
+    def __init__(self, bridge: TransformerBridge, *, prepend_bos: bool = False) -> None:
         self._bridge = bridge
+        self._first: int | None = None
+        if prepend_bos:
+            self._first = bridge.tokenizer.bos_token_id
+            if self._first is None:
+                raise InputError(
+                    "its dictionaries were trained with a beginning-of-sequence token, and this "
+                    "model's tokenizer has none"
+                )
         self._bytes = _byte_decoder()
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
 
     @classmethod
-    def boot(cls, path: Path | str, device: torch.device) -> "LanguageModel":
-        """Load a Hugging Face directory or hub name in float32, its weights as they are."""
+    def boot(
+        cls, path: Path | str, device: torch.device, *, prepend_bos: bool = False
+    ) -> "LanguageModel":
+        """Load a Hugging Face directory or hub name in float32, its weights as they are.
+
+        With `prepend_bos` prompts begin with the tokenizer's BOS, as the dictionaries' training texts did.
+        """
         return cls(
-            TransformerBridge.boot_transformers(str(path), device=device, dtype=torch.float32)
+            TransformerBridge.boot_transformers(str(path), device=device, dtype=torch.float32),
+            prepend_bos=prepend_bos,
         )
 
     @property
@@ -167,10 +181,15 @@ class LanguageModel:
         return tuple(self.token(i) for i in ids)
 
     def prompt(self, text: str) -> tuple[Token, ...]:
-        """Tokens of a prompt. Raises InputError on an empty prompt and on one that is too long."""
+        """Tokens of a prompt, with BOS before them where the dictionaries want it.
+
+        Raises InputError on an empty prompt and on one that is too long.
+        """
         tokens = self.tokenize(text)
         if not tokens:
             raise InputError("the prompt is empty: give some text")
+        if self._first is not None:
+            tokens = (self.token(self._first), *tokens)
         if len(tokens) > self.context:
             raise InputError(
                 f"the prompt has {len(tokens)} tokens and the model reads {self.context}: shorten it"
@@ -192,11 +211,15 @@ class LanguageModel:
             raise InputError(f"the {role} is empty: give one token")
         parts = " + ".join(repr(token.text) for token in tokens[:6]) + " + …" * (len(tokens) > 6)
         hint = ""
-        if not wanted.startswith(" ") and len(self.tokenize(" " + wanted)) == 1:
+        if not wanted.startswith(" ") and self.is_single(" " + wanted):
             hint = f" (with a leading space, {' ' + wanted!r}, it is)"
         raise InputError(
             f"the {role} {wanted!r} is {len(tokens)} tokens, {parts}: give one token{hint}"
         )
+
+    def is_single(self, text: str) -> bool:
+        """Whether a text is just one token."""
+        return len(self.tokenize(text)) == 1
 
     # --- forward passes -------------------------------------------------------------------
 
@@ -246,6 +269,18 @@ class LanguageModel:
     def next_token_logits(self, tokens: Sequence[Token]) -> Tensor:
         """`[vocabulary]` after the last token of the prompt."""
         return self.forward(self.ids(tokens))[0, -1]
+
+    def continued(self, tokens: tuple[Token, ...], count: int) -> tuple[Token, ...]:
+        """The tokens and `count` more, each the likeliest. Raises InputError when they are too many."""
+        if len(tokens) + count > self.context:
+            raise InputError(
+                f"the prompt has {len(tokens)} tokens and the model reads {self.context}: "
+                f"there is no room for {count} more"
+            )
+        for _ in range(count):
+            best = self.completions(self.next_token_logits(tokens), 1)[0]
+            tokens = (*tokens, best.token)
+        return tokens
 
     def completions(self, logits: Tensor, count: int) -> tuple[Completion, ...]:
         """The `count` likeliest tokens under logits `[vocabulary]`, likeliest first."""

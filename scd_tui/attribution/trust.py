@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution
-from scd_tui.graph import NodeRef, Site, SiteTrust, Trust, TrustScores
+from scd_tui.graph import Edge, NodeId, NodeRef, Site, SiteTrust, Trust, TrustScores, feature_id
 
 OVERALL = 100
-"""Features measured for a circuit: the strongest of all sites."""
+"""Features measured for a circuit, the strongest of all sites; and edges."""
 PER_SITE = 20
 """Features of a site in its own statistics, and the fewest that any statistic is given for."""
 
@@ -58,7 +58,9 @@ def strongest_features(
     sites = attribution.reading.sites if site is None else (site,)
     found: list[tuple[float, NodeRef]] = []
     for at in sites:
-        encoded, effects = attribution.reading.encoded[at], attribution.effects[at].features
+        encoded = attribution.reading.encoded[at]
+        counts = encoded.positions >= attribution.first
+        effects = torch.where(counts, attribution.effects[at].features, 0.0)
         for row in torch.argsort(effects.abs(), descending=True, stable=True)[:count].tolist():
             if float(effects[row]) != 0.0:
                 node = NodeRef(
@@ -75,6 +77,34 @@ def nodes_to_measure(attribution: Attribution) -> list[NodeRef]:
     for site in reversed(attribution.reading.sites):
         wanted.update(dict.fromkeys(strongest_features(attribution, PER_SITE, site)))
     return list(wanted)
+
+
+def edges_to_measure(attribution: Attribution, count: int = OVERALL) -> dict[NodeId, list[Edge]]:
+    """The strongest edges from features into the root and into selected nodes, by their target."""
+    reading = attribution.reading
+    targets = [
+        attribution.target.root,
+        *(n for chosen in attribution.selected.values() for n in chosen),
+    ]
+    found: list[Edge] = []
+    for target in targets:
+        for place, scores in attribution.upstream(target).items():
+            if isinstance(place, Site):
+                encoded = reading.encoded[place]
+                sizes = torch.where(
+                    encoded.positions >= attribution.first, scores.features.abs(), 0.0
+                )
+                for row in torch.argsort(sizes, descending=True, stable=True)[:count].tolist():
+                    if float(sizes[row]) != 0.0:
+                        source = feature_id(
+                            place, int(encoded.indices[row]), int(encoded.positions[row])
+                        )
+                        found.append(Edge(source, target, float(scores.features[row])))
+    found.sort(key=lambda edge: (-abs(edge.weight), edge.source, edge.target))
+    groups: dict[NodeId, list[Edge]] = {}
+    for edge in found[:count]:
+        groups.setdefault(edge.target, []).append(edge)
+    return groups
 
 
 def trust(attribution: Attribution, exact: Mapping[NodeRef, float]) -> Trust:

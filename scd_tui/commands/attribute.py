@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_prompt(parser)
     parser.add_argument(
-        "--target", metavar="T", help="the token to explain (default: the likeliest)"
+        "--target", metavar="T", help="the token, or tokens, to explain (default: the likeliest)"
     )
     parser.add_argument("--contrast", metavar="T", help="the token to hold it against, for diff")
     parser.add_argument(
@@ -28,6 +28,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--position", type=int, metavar="P", help="token position to explain (default: the last)"
+    )
+    parser.add_argument(
+        "--continuation",
+        type=positive,
+        metavar="N",
+        help="explain the Nth token of what the model says next, the likeliest each time",
+    )
+    parser.add_argument(
+        "--contrast-prompt",
+        metavar="TEXT",
+        help="attribute the difference from this prompt, of as many tokens",
+    )
+    parser.add_argument(
+        "--method",
+        default="gradient",
+        choices=("gradient", "integrated", "exact"),
+        help="how effects are found: gradient x activation, integrated gradients, or ablation of "
+        "every node, which is slow (default: gradient)",
+    )
+    parser.add_argument(
+        "--skip-first",
+        action="store_true",
+        help="leave the first position out of selections, shares and trust",
+    )
+    parser.add_argument(
+        "--freeze-patterns",
+        action="store_true",
+        help="hold where attention looks fixed, as circuit-tracer does",
     )
     add_model_options(parser)
     parser.add_argument(
@@ -58,18 +86,21 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.neuronpedia.labels import with_labels
 
     loaded = load(spec, device(arguments.device))
-    target = arguments.target
-    if target is None:
-        tokens = loaded.model.prompt(prompt)
-        target = loaded.model.completions(loaded.model.next_token_logits(tokens), 1)[0].token.id
     explanation = explain(
         loaded,
         prompt,
-        target=target,
+        target=arguments.target,
         contrast=arguments.contrast,
         metric=arguments.metric,
         position=arguments.position,
-        settings=Settings(top=arguments.top),
+        continuation=arguments.continuation,
+        contrast_prompt=arguments.contrast_prompt,
+        settings=Settings(
+            top=arguments.top,
+            method=arguments.method,
+            skip_first=arguments.skip_first,
+            freeze_patterns=arguments.freeze_patterns,
+        ),
     )
     circuit = with_labels(measured_circuit(explanation), spec.features)
     data = encode_circuit(circuit)

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from scd_tui.graph import Circuit, Edge, Node, NodeId, parse_node
+from scd_tui.graph import Circuit, Edge, Node, NodeId, Settings, parse_node
 from scd_tui.numbers import probability
 from scd_tui.text import shorten, visible
 
@@ -61,9 +61,15 @@ def _line(
 
 def _header(circuit: Circuit) -> list[RenderableType]:
     target, model = circuit.target, circuit.model
+    end = len(circuit.tokens) - circuit.forced
     lines = [
         Text(f"{model.name} · {model.dictionaries} · {model.device}", style="dim"),
-        Text.assemble(("prompt ", "dim"), *(visible(token.text) for token in circuit.tokens)),
+        Text.assemble(
+            ("prompt ", "dim"),
+            *(visible(token.text) for token in circuit.tokens[:end]),
+            *((visible(token.text), "italic") for token in circuit.tokens[end:]),
+            (" (and what was put after it)" if circuit.forced else "", "dim"),
+        ),
         Text(
             "next   "
             + "  ".join(
@@ -75,23 +81,43 @@ def _header(circuit: Circuit) -> list[RenderableType]:
     ]
     if target.contrast_is_default and target.contrast is not None:
         lines.append(Text("       the contrast is the likeliest other token", style="dim"))
+    if circuit.contrast_prompt is not None:
+        against = "".join(visible(token.text) for token in circuit.contrast_tokens)
+        lines.append(Text(f"less   what it is in {against!r}"))
+    if words := settings_words(circuit.settings):
+        lines.append(Text(f"set    {words}", style="dim"))
     if circuit.trust is not None and circuit.trust.overall.abs_spearman is not None:
         scores = circuit.trust.overall
         signs = "n/a" if scores.sign_agreement is None else f"{scores.sign_agreement:.0%}"
-        lines.append(
-            Text(f"trust  {scores.abs_spearman:.2f} over {scores.n} features, signs {signs}")
-        )
+        line = f"trust  {scores.abs_spearman:.2f} over {scores.n} features, signs {signs}"
+        edges = circuit.trust.edges
+        if edges is not None and edges.abs_spearman is not None:
+            line += f"; {edges.abs_spearman:.2f} over {edges.n} edges"
+        lines.append(Text(line))
     lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
     return list(lines)
+
+
+def settings_words(settings: Settings) -> str:
+    """What was set other than it is by default, as far as it changes numbers."""
+    words = {"integrated": "integrated gradients", "exact": "ablation of every node"}
+    said = [f"effects by {words[settings.method]}"] if settings.method in words else []
+    if settings.skip_first:
+        said.append("the first position does not count")
+    if settings.freeze_patterns:
+        said.append("attention patterns held")
+    return ", ".join(said)
 
 
 def metric_words(circuit: Circuit) -> str:
     """The metric in words, with the tokens and their probabilities."""
     target = circuit.target
-    wanted = f"{visible(target.target.token.text)!r} ({probability(target.target.probability)})"
+    wanted = f"{visible(target.text)!r} ({probability(target.probability)})"
     if target.contrast is not None:
-        contrast = target.contrast
-        return f"logit of {wanted} − {visible(contrast.token.text)!r} ({probability(contrast.probability)})"
+        against = f"{visible(target.contrast_text)!r}"
+        if not target.later:  # of several tokens each is held against its own, after the same words
+            against += f" ({probability(target.contrast.probability)})"
+        return f"logit of {wanted} − {against}"
     words = {"logp": "log-probability of", "logit": "mean-centred logit of"}
     return f"{words[target.metric]} {wanted}"
 

@@ -315,15 +315,25 @@ def _completion(completion: Completion) -> list[Span]:
     ]
 
 
+def _wanted(target: Target) -> list[Span]:
+    return [
+        (quoted(visible(target.text)), "token"),
+        (f" {probability(target.probability)}", "dim"),
+    ]
+
+
 def metric_spans(target: Target) -> list[Span]:
     """The metric in words, with the probabilities of the tokens it is about."""
     if target.metric == "diff" and target.contrast is not None:
         spans: list[Span] = [
             ("logit of ", "text"),
-            *_completion(target.target),
+            *_wanted(target),
             (" − logit of ", "text"),
-            *_completion(target.contrast),
         ]
+        if target.later:
+            spans.append((quoted(visible(target.contrast_text)), "token"))
+        else:
+            spans += _completion(target.contrast)
         if target.contrast_is_default:
             spans.append((" (the likeliest other token)", "dim"))
         return spans
@@ -332,7 +342,7 @@ def metric_spans(target: Target) -> list[Span]:
         "logp": "log-probability of ",
         "logit": "logit minus the mean logit, of ",
     }[target.metric]
-    return [(words, "text"), *_completion(target.target)]
+    return [(words, "text"), *_wanted(target)]
 
 
 def _root(store: CircuitStore, width: int) -> list[Line]:

@@ -92,9 +92,9 @@ def root_text(store: CircuitStore) -> str:
     if store.circuit is None:
         return "the metric"
     target = store.circuit.target
-    name = quoted(visible(target.target.token.text))
-    if target.metric == "diff" and target.contrast is not None:
-        return f"{name} − {quoted(visible(target.contrast.token.text))}"
+    name = quoted(visible(target.text))
+    if target.metric == "diff":
+        return f"{name} − {quoted(visible(target.contrast_text))}"
     return f"log p {name}" if target.metric == "logp" else f"{name} − mean"
 
 

@@ -6,6 +6,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
+import msgspec
 import torch
 
 from scd_tui.attribution.attribute import Attribution
@@ -15,6 +16,7 @@ from scd_tui.attribution.explain import (
     ablate,
     explain,
     measure,
+    measure_edges,
     tokens_in_play,
 )
 from scd_tui.attribution.load import LoadedModel, load
@@ -22,7 +24,7 @@ from scd_tui.attribution.numerics import choose_device
 from scd_tui.attribution.trust import trust
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeRef, Site, parse_node
+from scd_tui.graph import NodeRef, Site, Trust, parse_node
 from scd_tui.worker import protocol
 from scd_tui.worker.inbox import Inbox
 from scd_tui.worker.protocol import Message
@@ -194,8 +196,11 @@ class Server:
             contrast=request.contrast,
             metric=request.metric,
             position=request.position,
+            continuation=request.continuation,
+            contrast_prompt=request.contrast_prompt,
             settings=request.settings,
             on_site=on_site,
+            on_progress=lambda done, total: self._progress(number, "effects", done, total),
         )
         self._circuits[number] = explanation
         while len(self._circuits) > KEPT_CIRCUITS:
@@ -218,13 +223,16 @@ class Server:
                 )
             )
             yield
-        self._send(
-            protocol.Trusted(
-                request=number,
-                trust=trust(explanation.attribution, exact),
-                seconds=time.perf_counter() - start,
-            )
-        )
+        found = trust(explanation.attribution, exact)
+        self._trusted(number, found, start)
+        for edges in measure_edges(explanation):
+            if edges is not None:
+                self._trusted(number, msgspec.structs.replace(found, edges=edges), start)
+            yield
+
+    def _trusted(self, number: int, found: Trust, start: float) -> None:
+        seconds = time.perf_counter() - start
+        self._send(protocol.Trusted(request=number, trust=found, seconds=seconds))
 
     def _upstream(self, request: protocol.Upstream) -> None:
         attribution = self._circuit(request.circuit).attribution

@@ -68,15 +68,17 @@ class Complete(Message, frozen=True, kw_only=True, tag=True):
 class Attribute(Message, frozen=True, kw_only=True, tag=True):
     """Ask for the circuit behind a completion.
 
-    `target` and `contrast` are token texts or ids; a `diff` without contrast takes the likeliest other
-    token. `position` None is the last.
+    `target` and `contrast` are texts or token ids; a `diff` without contrast takes the likeliest other
+    token. `position` None is the last. `attribution.explain` says what the others are.
     """
 
     prompt: str
-    target: str | int
+    target: str | int | None
     contrast: str | int | None = None
     metric: Metric = "diff"
     position: int | None = None
+    continuation: int | None = None
+    contrast_prompt: str | None = None
     settings: Settings = Settings()
 
 

@@ -22,7 +22,7 @@ def test_many_nodes_at_once_are_each_removed_alone(
 ) -> None:
     """Against one forward pass a node, in which the site's activation is put together without it."""
     nodes = nodes_of(tiny_model, reading)
-    together = ablated_logits(tiny_model, reading, nodes, -1)
+    together = ablated_logits(tiny_model, reading, nodes, [-1])[:, 0]
     ids = tiny_model.ids(reading.cut.tokens)
     assert {node.kind for node in nodes} == {"feature", "error"}
     for node, row in zip(nodes, together, strict=True):
@@ -55,7 +55,7 @@ def test_batches_of_any_size_give_the_same_effects(
     assert list(effects[3]) == nodes
     for node in nodes:
         assert effects[3][node] == pytest.approx(effects[100][node], abs=1e-5)
-        logits = ablated_logits(tiny_model, reading, [node], target.position)[0]
+        logits = ablated_logits(tiny_model, reading, [node], [target.position])[0, 0]
         value = logits[7] - logits[target.contrast.token.id]
         assert effects[3][node] == pytest.approx(float(clean - value), abs=1e-5)
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_removed_is_refused(
     tiny_model: LanguageModel, reading: Reading, name: str, reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason):
-        ablated_logits(tiny_model, reading, [parse_node(name)], 0)
+        ablated_logits(tiny_model, reading, [parse_node(name)], [0])
 
 
 def test_a_node_can_be_set_to_its_mean_over_a_text(
@@ -85,7 +85,7 @@ def test_a_node_can_be_set_to_its_mean_over_a_text(
     nodes = nodes_of(tiny_model, reading)
     ids = [token.id for token in reading.cut.tokens]
     baselines = mean_baselines(tiny_model, dictionaries, [ids])
-    logits = ablated_logits(tiny_model, reading, nodes, target.position, baselines)
+    logits = ablated_logits(tiny_model, reading, nodes, target.positions, baselines)[:, 0]
     for node, row in zip(nodes, logits, strict=True):
         assert node.site is not None
         encoded = reading.encoded[node.site]

@@ -6,7 +6,7 @@ from attributing import nothing, target_of
 
 from scd_tui.attribution.attribute import Reading, attribute
 from scd_tui.attribution.integrated import _summed_gradient, integrated_effects
-from scd_tui.attribution.metric import value_at
+from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.graph import METRICS, Metric, Site
 
@@ -18,7 +18,7 @@ def test_a_site_s_effects_add_up_to_what_the_metric_loses_without_it(
 ) -> None:
     """Completeness of integrated gradients, against a run with only the constants left."""
     target = target_of(tiny_model, reading, metric, position)
-    clean = value_at(target, reading.cut.logits.detach()[target.position])
+    clean = metric_value(target, reading.cut.logits.detach())
     for site, scores in integrated_effects(tiny_model, reading, target, steps=64, batch=64):
         if site.layer == 1:
             constant = reading.encoded[site].constant
@@ -26,8 +26,8 @@ def test_a_site_s_effects_add_up_to_what_the_metric_loses_without_it(
                 without = tiny_model.forward(
                     tiny_model.ids(reading.cut.tokens),
                     [(site, lambda x, constant=constant: constant.reshape(x.shape))],
-                )[0, target.position]
-            lost = float(clean - value_at(target, without))
+                )[0]
+            lost = float(clean - metric_value(target, without))
             found = float(scores.features.sum() + scores.errors.sum())
             assert found == pytest.approx(lost, abs=0.02, rel=0.01), site
 

@@ -5,7 +5,10 @@ from scd_tui.attribution.attribute import Reading
 from scd_tui.attribution.metric import metric_value, resolve_target, warnings
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
-from scd_tui.graph import Completion, Target, Token
+from scd_tui.graph import Completion, Metric, Target, Token, parse_node
+
+LAST = -1
+"""Stands for the id of the prompt's last token."""
 
 
 @pytest.fixture
@@ -83,3 +86,56 @@ def test_a_saturated_log_probability_is_warned_of() -> None:
     assert "diff says more" in warnings(Target("logp", 0, sure))[0]
     assert not warnings(Target("logp", 0, Completion(Token(1, "x"), 0.5, 3.0)))
     assert not warnings(Target("diff", 0, sure, Completion(Token(2, "y"), 0.01, 1.0)))
+
+
+@pytest.mark.parametrize("metric", ["diff", "logp", "logit"])
+def test_a_target_of_several_tokens_is_the_sum_over_them_each_where_it_is_read(
+    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor, metric: Metric
+) -> None:
+    ids = [token.id for token in reading.cut.tokens]
+    wanted = (ids[-2], ids[-1], 7)
+    against = (9, 10, 11) if metric == "diff" else None
+    target = resolve(tiny_model, reading, target=wanted, contrast=against, metric=metric)
+    assert target.positions == (len(ids) - 3, len(ids) - 2, len(ids) - 1)
+    expected = 0.0
+    for at, token, other in zip(target.positions, wanted, (9, 10, 11), strict=True):
+        here = logits[at].double()
+        expected += {
+            "diff": float(here[token] - here[other]),
+            "logp": float(here.log_softmax(0)[token]),
+            "logit": float(here[token] - here.mean()),
+        }[metric]
+    assert float(metric_value(target, logits)) == pytest.approx(expected, abs=1e-4)
+    assert parse_node(target.root).position == target.position
+
+
+def test_each_token_of_several_has_the_likeliest_other_as_its_contrast(
+    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor
+) -> None:
+    last_id = reading.cut.tokens[-1].id
+    target = resolve(tiny_model, reading, target=(last_id, 7))
+    assert target.contrast_is_default
+    for step, here in zip(target.steps, logits[-2:], strict=True):
+        best = [i for i in here.argsort(descending=True).tolist() if i != step.target.token.id]
+        assert step.contrast is not None and step.contrast.token.id == best[0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"target": (1, 7)}, "follows the prompt: leave out the position"),
+        (
+            {"target": (LAST, 7), "contrast": (8,)},
+            "the contrast has 1 token and the target 2 tokens",
+        ),
+        ({"target": (LAST, 7), "contrast": (LAST, 7)}, "the contrast is the target itself"),
+        ({"target": ()}, "the target is empty"),
+    ],
+)
+def test_several_tokens_that_do_not_fit_are_refused(
+    tiny_model: LanguageModel, reading: Reading, wanted: dict, reason: str
+) -> None:
+    last_id = reading.cut.tokens[-1].id
+    wanted = {k: tuple(last_id if i == LAST else i for i in v) for k, v in wanted.items()}
+    with pytest.raises(InputError, match=reason):
+        resolve(tiny_model, reading, **wanted)

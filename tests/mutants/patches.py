@@ -152,8 +152,8 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "the metric is read at the last position, whatever was asked",
         "metric",
-        "return value_at(target, logits[..., target.position, :])",
-        "return value_at(target, logits[..., -1, :])",
+        "return value_at(target, logits[..., target.positions, :])",
+        "return value_at(target, logits[..., -1:, :])",
     ),
     Patch(
         "the metric logp is a bare logit",
