@@ -33,7 +33,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for word in ("attribute", "open", "trust", "worker", "--model", "--device"):
+    for word in ("attribute", "check", "open", "trust", "worker", "--model", "--device"):
         assert word in done.stdout
     version = command("--version")
     assert (version.returncode, version.stdout) == (0, f"scd-tui {__version__}\n")
@@ -51,6 +51,8 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["x", "--model", "dmo"], "no model 'dmo': use demo"),
         (["open", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
         (["trust", "/nonexistent.toml"], "is not a prompt set"),
+        (["check", "dmo"], "no model 'dmo': use demo"),
+        (["check", "--text", "/nonexistent"], "/nonexistent cannot be read"),
     ],
 )
 def test_a_wrong_call_gets_one_line_and_exit_code_2(
@@ -63,7 +65,13 @@ def test_a_wrong_call_gets_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "words", [["attribute", "x", "--top", "0"], ["attribute", "x", "--metric", "loss"], ["--nope"]]
+    "words",
+    [
+        ["attribute", "x", "--top", "0"],
+        ["attribute", "x", "--metric", "loss"],
+        ["check", "--tokens", "0"],
+        ["--nope"],
+    ],
 )
 def test_arguments_that_do_not_parse_end_with_code_2(
     words: list[str], capsys: pytest.CaptureFixture[str]

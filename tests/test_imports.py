@@ -11,7 +11,7 @@ import scd_tui
 ROOT = Path(scd_tui.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 RANKS = {
-    **dict.fromkeys(["", "graph", "text", "numbers", "errors", "files"], 0),
+    **dict.fromkeys(["", "graph", "judge", "text", "numbers", "errors", "files"], 0),
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,
     "bench": 3,
@@ -98,7 +98,7 @@ def test_the_app_s_side_of_the_worker_does_not_reach_its_other_side() -> None:
 def test_importing_any_package_does_no_work() -> None:
     """Nothing heavy, nothing printed, no thread started."""
     code = (
-        "import sys, threading, scd_tui.cli, scd_tui.graph, scd_tui.catalog.models, "
+        "import sys, threading, scd_tui.cli, scd_tui.graph, scd_tui.judge, scd_tui.catalog.models, "
         "scd_tui.catalog.prompts, scd_tui.worker.client, scd_tui.neuronpedia.bundled\n"
         f"heavy = {HEAVY!r} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -15,6 +15,8 @@ Read in this order:
     influence    what flows through each node; pruning
     faithfulness whether a circuit does it alone
     circuit      the strongest of all that, as records
+    gate         whether dictionaries are loaded as they were trained, measured over a text
+    chance       the random directions that they are held beside
 
 Everything runs in float32 and is deterministic. Tensors are named with their shapes in the
 docstrings: `pos` token positions, `d` the width of a site, `m` active (feature, position) pairs of a

@@ -1,4 +1,4 @@
-"""Which features of a dictionary are active, and the affine function that each of them then is.
+"""Which features of a dictionary are active, what they write, and the affine function that each then is.
 
 One class for each way in which sae_lens's inference dictionaries select; `activation_of` refuses those that
 have no encoder column to differentiate along, or whose output is not a reconstruction of their input.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from sae_lens import SAE
 from torch import Tensor
 
@@ -66,6 +67,22 @@ class Activation(Protocol):
         """Encoder columns `[m, d]`, biases `[m]` and decoder rows `[m, d]` of features `[m]`."""
         ...
 
+    def write(self, chosen: Chosen, positions: int) -> Tensor:
+        """`[positions, d]`: Σ f · decoder row at each, without a copy of every active row."""
+        ...
+
+    def plain(self) -> "Rectified":
+        """The same encoder and decoder behind a ReLU, whatever selects here."""
+        ...
+
+
+def _summed(w_dec: Tensor, chosen: Chosen, weights: Tensor, positions: int) -> Tensor:
+    """`[positions, d]`: the rows of `w_dec` that were chosen at each position, times `weights` `[m]`."""
+    starts = torch.searchsorted(
+        chosen.positions, torch.arange(positions, device=chosen.positions.device)
+    )
+    return F.embedding_bag(chosen.indices, w_dec, starts, mode="sum", per_sample_weights=weights)
+
 
 @dataclass(frozen=True)
 class Rectified:
@@ -84,6 +101,12 @@ class Rectified:
 
     def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.w_enc.T[indices], self.b_enc[indices], self.w_dec[indices]
+
+    def write(self, chosen: Chosen, positions: int) -> Tensor:
+        return _summed(self.w_dec, chosen, chosen.values, positions)
+
+    def plain(self) -> "Rectified":
+        return Rectified(self.w_enc, self.b_enc, self.w_dec)
 
 
 @dataclass(frozen=True)
@@ -119,6 +142,17 @@ class Top:
         norms = self.norms[indices]
         return encoder * norms[:, None], bias * norms, decoder / norms[:, None]
 
+    def write(self, chosen: Chosen, positions: int) -> Tensor:
+        weights = chosen.values
+        if self.norms is not None:
+            weights = weights / self.norms[chosen.indices]
+        return _summed(self.w_dec, chosen, weights, positions)
+
+    def plain(self) -> Rectified:
+        # Norms lengthen an encoder column by what they shorten the decoder row by, which behind a
+        # ReLU changes nothing.
+        return Rectified(self.w_enc, self.b_enc, self.w_dec)
+
 
 @dataclass(frozen=True)
 class Gated:
@@ -141,6 +175,12 @@ class Gated:
     def rows(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         encoder = self.w_enc.T[indices] * self.r_mag[indices].exp()[:, None]
         return encoder, self.b_mag[indices], self.w_dec[indices]
+
+    def write(self, chosen: Chosen, positions: int) -> Tensor:
+        return _summed(self.w_dec, chosen, chosen.values, positions)
+
+    def plain(self) -> Rectified:
+        return Rectified(self.w_enc * self.r_mag.exp(), self.b_mag, self.w_dec)
 
 
 def activation_of(site: Site, sae: SAE) -> Activation:

@@ -2,7 +2,8 @@
 
 import torch
 
-from scd_tui.attribution.attribute import Attribution, EdgesInto
+from scd_tui.attribution.attribute import Attribution, EdgesInto, Scores
+from scd_tui.attribution.dictionary import Encoded
 from scd_tui.attribution.model import Place
 from scd_tui.graph import (
     Edge,
@@ -21,15 +22,19 @@ def node_record(attribution: Attribution, node: NodeId, *, top: bool = False) ->
     return Node(node, attribution.effect(node), attribution.activation(node), top=top)
 
 
-def _explained_and_not(attribution: Attribution, site: Site) -> tuple[float, float]:
-    """Σ_p |Σ_i n_i(p)| over features, and Σ_p |n_err(p)|."""
-    scores, positions = attribution.effects[site], attribution.reading.encoded[site].positions
-    at = torch.zeros_like(scores.errors).index_add(0, positions, scores.features)
-    first = attribution.first
+def explained_and_not(encoded: Encoded, scores: Scores, first: int = 0) -> tuple[float, float]:
+    """Σ_p |Σ_i n_i(p)| over a site's features, and Σ_p |n_err(p)|, at positions from `first` on."""
+    at = torch.zeros_like(scores.errors).index_add(0, encoded.positions, scores.features)
     return float(at[first:].abs().sum()), float(scores.errors[first:].abs().sum())
 
 
-def _share(explained: float, unexplained: float) -> float:
+def _sums(attribution: Attribution, site: Site) -> tuple[float, float]:
+    encoded, scores = attribution.reading.encoded[site], attribution.effects[site]
+    return explained_and_not(encoded, scores, attribution.first)
+
+
+def share(explained: float, unexplained: float) -> float:
+    """Of both, what is explained; 0 where there is neither."""
     size = explained + unexplained
     return explained / size if size > 0 else 0.0
 
@@ -43,14 +48,14 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
     encoded = attribution.reading.clean[site]
     scores = attribution.effects[site]
     x = attribution.reading.cut.activation(site)
-    explained, unexplained = _explained_and_not(attribution, site)
+    explained, unexplained = _sums(attribution, site)
     variance = float((x - x.mean(dim=0)).square().sum())
     return SiteSummary(
         site=site,
         features=float(scores.features.sum()),
         error=float(scores.errors.sum()),
         constant=float(scores.constants.sum()),
-        share_explained=_share(explained, unexplained),
+        share_explained=share(explained, unexplained),
         explained_variance=1 - float(encoded.error.square().sum()) / variance if variance else 0.0,
         active=len(encoded.values),
     )
@@ -58,8 +63,8 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
 
 def share_explained(attribution: Attribution) -> float:
     """Share explained over all sites: the same ratio with both sums taken over sites too."""
-    sums = [_explained_and_not(attribution, site) for site in attribution.reading.sites]
-    return _share(sum(explained for explained, _ in sums), sum(rest for _, rest in sums))
+    sums = [_sums(attribution, site) for site in attribution.reading.sites]
+    return share(sum(explained for explained, _ in sums), sum(rest for _, rest in sums))
 
 
 def site_nodes(attribution: Attribution, site: Site) -> tuple[Node, ...]:

@@ -16,6 +16,7 @@ magnitudes scale its encoder's columns; where activations are rescaled by decode
 lengthened by them and the decoder's rows shortened.
 """
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +24,7 @@ import torch
 from sae_lens import SAE
 from torch import Tensor
 
-from scd_tui.attribution.activation import Activation, Chosen, activation_of
+from scd_tui.attribution.activation import Activation, Chosen, Rectified, Top, activation_of
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
@@ -131,7 +132,7 @@ class Dictionary:
     """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover."""
 
     def __init__(self, site: Site, sae: SAE) -> None:
-        self._activation: Activation = activation_of(site, sae)
+        self.activation: Activation = activation_of(site, sae)
         normalisation = sae.cfg.normalize_activations
         if normalisation in _TO_FOLD:
             raise InputError(f"the dictionary at {site} {_TO_FOLD[normalisation]}")
@@ -148,22 +149,54 @@ class Dictionary:
         self.site = site
         self.normalisation = normalisation
         self.applies_b_dec = bool(sae.cfg.apply_b_dec_to_input)
-        self._sae = sae
-
-    @property
-    def width(self) -> int:
+        self.width = int(sae.cfg.d_sae)
         """Number of features."""
-        return int(self._sae.cfg.d_sae)
+        self.b_dec: Tensor = sae.b_dec
+        """`[d]`."""
 
     @property
     def d_in(self) -> int:
-        return int(self._sae.cfg.d_in)
+        return len(self.b_dec)
 
     @property
-    def b_dec(self) -> Tensor:
-        """`[d]`."""
-        weight: Tensor = self._sae.b_dec
-        return weight
+    def k(self) -> int | None:
+        """The most features that can be active at a position, where the architecture fixes it."""
+        return self.activation.k if isinstance(self.activation, Top) else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is no more than a ReLU on raw activations."""
+        return (
+            self.normalisation == "none"
+            and isinstance(self.activation, Rectified)
+            and self.activation.threshold is None
+        )
+
+    def as_plain_relu(self) -> "Dictionary":
+        """The same weights without normalisation and selection: ReLU on raw activations.
+
+        This is how the post's code runs OpenAI's TopK dictionaries: it loads, and reconstructs nothing.
+        """
+        return self.with_features(self.activation.plain(), normalisation="none")
+
+    def with_features(
+        self,
+        activation: Activation,
+        *,
+        normalisation: str | None = None,
+        b_dec: Tensor | None = None,
+        applies_b_dec: bool | None = None,
+    ) -> "Dictionary":
+        """Other features at the same site, as many; what is not given stays as it is here."""
+        other = copy.copy(self)
+        other.activation = activation
+        if normalisation is not None:
+            other.normalisation = normalisation
+        if b_dec is not None:
+            other.b_dec = b_dec
+        if applies_b_dec is not None:
+            other.applies_b_dec = applies_b_dec
+        return other
 
     def scales(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`(mu, s_in, s_out)` of activations `[pos, d]`, each `[pos]`.
@@ -191,8 +224,8 @@ class Dictionary:
     def encode(self, x: Tensor) -> Encoded:
         """Read activations `[pos, d]`."""
         mu, s_in, s_out = self.scales(x)
-        chosen: Chosen = self._activation.choose(self.normalised(x, mu, s_in))
-        encoder, bias, decoder = self._activation.rows(chosen.indices)
+        chosen: Chosen = self.activation.choose(self.normalised(x, mu, s_in))
+        encoder, bias, decoder = self.activation.rows(chosen.indices)
         encoded = Encoded(
             positions=chosen.positions,
             indices=chosen.indices,
@@ -208,3 +241,14 @@ class Dictionary:
         )
         encoded.error.copy_(x - encoded.reconstruction())
         return encoded
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> tuple[Chosen, Tensor]:
+        """What is active in activations `[pos, d]`, and x̂ `[pos, d]`: as `encode`, without its rows.
+
+        Needs no memory for rows of active features, of which a dictionary that is run wrongly has many.
+        """
+        mu, s_in, s_out = self.scales(x)
+        chosen = self.activation.choose(self.normalised(x, mu, s_in))
+        written = self.activation.write(chosen, len(x)) + self.b_dec
+        return chosen, s_out[:, None] * written + mu[:, None]

@@ -160,6 +160,12 @@ class LanguageModel:
         return int(self._bridge.cfg.d_vocab)
 
     @property
+    def bos(self) -> int | None:
+        """The id of the token that texts begin with, where the tokenizer has one."""
+        token_id: int | None = self._bridge.tokenizer.bos_token_id
+        return token_id
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = next(self._bridge.parameters()).device
         return device

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """`--model` and `--device`."""
     parser.add_argument("--model", default="demo", metavar="NAME", help="model (default: demo)")
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`; `device` makes one of it."""
     parser.add_argument(
         "--device",
         default="auto",

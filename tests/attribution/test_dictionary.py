@@ -15,7 +15,7 @@ from sae_lens.saes import (
     Transcoder,
     TranscoderConfig,
 )
-from saes import EVERY_KIND, TOPK, SaeKind, random_sae
+from saes import EVERY_KIND, RELU, TOPK, SaeKind, random_sae
 
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.errors import InputError
@@ -49,6 +49,64 @@ def test_reading_equals_the_dictionary_s_own_encode_and_decode(kind: SaeKind) ->
     torch.testing.assert_close(encoded.error, x - reconstruction, atol=1e-5, rtol=1e-5)
     assert (encoded.values != 0).all()
     assert 0 < len(encoded.values) < features.numel()
+
+
+@every_kind
+def test_reconstructing_is_reading_without_rows(kind: SaeKind) -> None:
+    dictionary, x = Dictionary(SITE, random_sae(WIDTH, FEATURES, seed=1, kind=kind)), activations()
+    encoded = dictionary.encode(x)
+    chosen, reconstruction = dictionary.reconstruct(x)
+    assert torch.equal(chosen.positions, encoded.positions)
+    assert torch.equal(chosen.indices, encoded.indices)
+    assert torch.equal(chosen.values, encoded.values)
+    torch.testing.assert_close(reconstruction, encoded.reconstruction(), atol=1e-5, rtol=1e-5)
+
+
+def test_where_nothing_is_active_the_constant_is_left() -> None:
+    sae, x = random_sae(WIDTH, FEATURES, seed=1, kind=RELU), activations()
+    with torch.no_grad():
+        largest = (x @ sae.W_enc + sae.b_enc).max(dim=-1).values
+        sae.b_enc -= largest.sort().values[:3].mean()
+    dictionary = Dictionary(SITE, sae)
+    chosen, reconstruction = dictionary.reconstruct(x)
+    silent = sorted(set(range(len(x))) - set(chosen.positions.tolist()))
+    assert 0 < len(silent) < len(x)
+    torch.testing.assert_close(reconstruction[silent], sae.b_dec.expand(len(silent), -1))
+    torch.testing.assert_close(reconstruction, dictionary.encode(x).reconstruction())
+
+    with torch.no_grad():
+        sae.b_enc -= 1e6
+    torch.testing.assert_close(dictionary.reconstruct(x)[1], sae.b_dec.expand(len(x), -1))
+
+
+@every_kind
+def test_the_same_weights_as_plain_relu(kind: SaeKind) -> None:
+    """ReLU on raw activations, decoded as it comes; rows and norms of gates and rescaling stay."""
+    sae, x = random_sae(WIDTH, FEATURES, seed=1, kind=kind), activations()
+    z = x - sae.b_dec if sae.cfg.apply_b_dec_to_input else x
+    if kind.architecture == "gated":
+        features = (z @ sae.W_enc * sae.r_mag.exp() + sae.b_mag).relu()
+    else:
+        features = (z @ sae.W_enc + sae.b_enc).relu()
+    dictionary = Dictionary(SITE, sae)
+    chosen, reconstruction = dictionary.as_plain_relu().reconstruct(x)
+    expected = features @ sae.W_dec + sae.b_dec
+    torch.testing.assert_close(reconstruction, expected, atol=1e-4, rtol=1e-4)
+    assert len(chosen.values) == int((features != 0).sum())
+    # the dictionary itself is left as it was
+    torch.testing.assert_close(dictionary.reconstruct(x)[1], sae.decode(sae.encode(x)))
+    same = torch.allclose(reconstruction, dictionary.reconstruct(x)[1], atol=1e-3)
+    assert (
+        dictionary.is_plain
+        == same
+        == (kind.architecture == "standard" and kind.normalisation == "none")
+    )
+
+
+@every_kind
+def test_k_is_known_where_the_architecture_fixes_it(kind: SaeKind) -> None:
+    dictionary = Dictionary(SITE, random_sae(WIDTH, FEATURES, seed=1, kind=kind))
+    assert dictionary.k == (8 if kind.architecture in ("topk", "abstopk") else None)
 
 
 @every_kind

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = tuple(
     f"tests/attribution/test_{name}.py"
     for name in (
-        *("dictionary", "trust", "metric", "ablation", "model", "invariants", "planted"),
+        *("dictionary", "gate", "trust", "metric", "ablation", "model", "invariants", "planted"),
         *("reference", "families"),
     )
 )

@@ -186,4 +186,58 @@ PATCHES: tuple[Patch, ...] = (
         "return below + (equal + 1) / 2",
         "return below.double()",
     ),
+    Patch(
+        "what rescaled features write forgets the decoder's norms",
+        "activation",
+        "weights = weights / self.norms[chosen.indices]",
+        "weights = weights * 1.0",
+    ),
+    Patch(
+        "plain ReLU keeps the normalisation",
+        "dictionary",
+        'self.activation.plain(), normalisation="none"',
+        "self.activation.plain()",
+    ),
+    Patch(
+        "explained variance is taken about zero",
+        "gate",
+        " - float((self.sum / self.count).square().sum())",
+        "",
+    ),
+    Patch(
+        "the token put before is counted in the cross-entropy",
+        "gate",
+        "[:, windows.skip : -1]\n        wanted = rows[:, windows.skip + 1 :]",
+        "[:, :-1]\n        wanted = rows[:, 1:]",
+    ),
+    Patch(
+        "the token put before is replaced too",
+        "gate",
+        "torch.cat([activation[:, : self.skip], made], dim=1)",
+        "torch.cat([0 * activation[:, : self.skip], made], dim=1)",
+    ),
+    Patch(
+        "silence is counted by position",
+        "gate",
+        "self.fired[indices] = True",
+        "self.fired[positions % width] = True",
+    ),
+    Patch(
+        "zero ablation takes nothing out",
+        "gate",
+        "return torch.zeros_like(x)",
+        "return x",
+    ),
+    Patch(
+        "random directions keep the trained constant",
+        "chance",
+        "features, b_dec=self.mean, applies_b_dec=True",
+        "features, applies_b_dec=True",
+    ),
+    Patch(
+        "random directions are not fitted in length",
+        "chance",
+        "return self._ab / self._bb if self._bb > 0 else 0.0",
+        "return 1.0",
+    ),
 )

@@ -1,0 +1,365 @@
+"""The load gate: what dictionaries explain of the activations that they are put on, over a text.
+
+Windows of tokens are read each on its own, in batches; nothing is kept of a batch but sums. One pass
+over the text reads all sites at once, as they are in the unmodified model. Then each site's activation
+is replaced, a pass each: by its reconstruction; by zeros; and by what the same weights make of it as
+plain ReLU, where that is another thing. The pass with zeros reads a dictionary of random directions too.
+
+A token put before each window (`first`) is read by the model and left as it is: it takes no part in any
+statistic, because dictionaries are trained without it and its activations are of another size.
+`scd_tui.judge` says what the numbers are held to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scd_tui.attribution.attribute import Scores, attribute, read
+from scd_tui.attribution.chance import Fit, RandomDirections, normalised
+from scd_tui.attribution.circuit import explained_and_not, share
+from scd_tui.attribution.dictionary import Dictionary, Encoded
+from scd_tui.attribution.metric import resolve_target
+from scd_tui.attribution.model import Edit, LanguageModel
+from scd_tui.catalog.prompts import Prompt
+from scd_tui.graph import NodeId, Site
+from scd_tui.judge import Chance, Measured, Plain
+
+BATCH = 8
+"""Windows a forward pass."""
+_AT_ONCE = 2**24
+"""Pre-activations in memory at a time."""
+_SAMPLE = 256
+"""Positions on which a random dictionary's threshold is set."""
+_NOTHING = 1e-10
+"""Mean square below which activations do not vary, as in sae_lens's evals."""
+
+
+@dataclass
+class Tally:
+    """Sums over the positions at which a dictionary has read a site."""
+
+    count: int = 0
+    active: int = 0
+    most: int = 0
+    residual: float = 0.0
+    square: float = 0.0
+    sum: Tensor | None = None
+    fired: Tensor | None = None
+
+    def add(self, x: Tensor, reconstruction: Tensor) -> None:
+        """Activations and what was made of them, both `[pos, d]`."""
+        here = x.double().sum(dim=0)
+        self.sum = here if self.sum is None else self.sum + here
+        self.square += float(x.square().sum())
+        self.residual += float((x - reconstruction).square().sum())
+        self.count += len(x)
+
+    def add_active(self, positions: Tensor, indices: Tensor, rows: int, width: int) -> None:
+        """Where and which features are active, `[m]`, among `rows` positions and `width` features."""
+        each = torch.bincount(positions, minlength=rows)
+        self.active += len(positions)
+        self.most = max(self.most, int(each.max()))
+        if self.fired is None:
+            self.fired = torch.zeros(width, dtype=torch.bool, device=indices.device)
+        self.fired[indices] = True
+
+    @property
+    def l0(self) -> float:
+        return self.active / self.count
+
+    @property
+    def silent(self) -> float:
+        """Share of features that were active nowhere."""
+        return 1.0 if self.fired is None else 1 - float(self.fired.float().mean())
+
+    def explained_variance(self, residual: float | None = None) -> float:
+        """1 - E‖x - x̂‖² / (E‖x‖² - ‖E x‖²), as in sae_lens's evals; of another Σ‖x - x̂‖² if given."""
+        assert self.sum is not None
+        left = (self.residual if residual is None else residual) / self.count
+        variance = self.square / self.count - float((self.sum / self.count).square().sum())
+        if variance < _NOTHING:
+            return 1.0 if left < _NOTHING else 0.0
+        return 1 - left / variance
+
+
+def reconstruct(dictionary: Dictionary, tally: Tally, x: Tensor) -> Tensor:
+    """`[pos, d]`: x̂ of activations `[pos, d]`, counted in `tally`."""
+    made = []
+    for part in torch.split(x, max(1, _AT_ONCE // dictionary.width)):
+        chosen, reconstruction = dictionary.reconstruct(part)
+        tally.add_active(chosen.positions, chosen.indices, len(part), dictionary.width)
+        tally.add(part, reconstruction)
+        made.append(reconstruction)
+    return torch.cat(made)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a text `[windows, length]`, each read on its own behind the token `first` if any."""
+
+    ids: Tensor
+    first: int | None = None
+    batch: int = BATCH
+
+    @property
+    def skip(self) -> int:
+        """Positions before the text's own."""
+        return int(self.first is not None)
+
+    @property
+    def batches(self) -> int:
+        return -(-len(self.ids) // self.batch)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """`[batch, skip + length]` at a time."""
+        for rows in torch.split(self.ids, self.batch):
+            if self.first is None:
+                yield rows
+            else:
+                yield torch.cat([rows.new_full((len(rows), 1), self.first), rows], dim=1)
+
+    def edit(self, make: Callable[[Tensor], Tensor]) -> Edit:
+        """An edit of an activation `[batch, pos, ...]` that gives `make` the text's own `[n, d]`."""
+
+        def edit(activation: Tensor) -> Tensor:
+            own = activation[:, self.skip :]
+            flat = own.flatten(start_dim=2)
+            made = make(flat.reshape(-1, flat.shape[-1])).reshape(own.shape)
+            return torch.cat([activation[:, : self.skip], made], dim=1)
+
+        return edit
+
+
+@torch.no_grad()
+def cross_entropy(
+    model: LanguageModel,
+    windows: Windows,
+    makes: Mapping[Site, Callable[[Tensor], Tensor]],
+    on_batch: Callable[[], None] = lambda: None,
+) -> float:
+    """Mean cross-entropy of each window's tokens but its first, in nats, in one pass over the text.
+
+    `makes[site]` is given the site's activations `[n, d]` and returns what the model goes on with.
+    """
+    edits = [(site, windows.edit(make)) for site, make in makes.items()]
+    total, count = 0.0, 0
+    for rows in windows:
+        logits = model.forward(rows, edits)[:, windows.skip : -1]
+        wanted = rows[:, windows.skip + 1 :]
+        total += float(F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum"))
+        count += wanted.numel()
+        on_batch()
+    return total / count
+
+
+@dataclass
+class Clean:
+    """What the first pass finds at a site, in the unmodified model.
+
+    `mean` `[d]` and `sample`, a few positions of each batch `[n, d]`, are of normalised activations.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    sum: Tensor | None = None
+    sample: list[Tensor] = field(default_factory=list)
+
+    @property
+    def mean(self) -> Tensor:
+        assert self.sum is not None
+        return self.sum / self.tally.count
+
+
+def read_sites(
+    model: LanguageModel,
+    dictionaries: Mapping[Site, Dictionary],
+    windows: Windows,
+    on_batch: Callable[[], None] = lambda: None,
+) -> tuple[float, dict[Site, Clean]]:
+    """The model's cross-entropy and what each dictionary says of it, in one pass over the text."""
+    found = {site: Clean() for site in dictionaries}
+    from_each = -(-_SAMPLE // windows.batches)
+
+    def look(site: Site) -> Callable[[Tensor], Tensor]:
+        def make(x: Tensor) -> Tensor:
+            dictionary, clean = dictionaries[site], found[site]
+            reconstruct(dictionary, clean.tally, x)
+            z = normalised(dictionary, x)
+            clean.sum = z.sum(dim=0) if clean.sum is None else clean.sum + z.sum(dim=0)
+            # evenly, but not in step with the windows, whose first tokens are unlike the others
+            places = torch.linspace(0, len(z) - 1, min(from_each, len(z)), device=z.device)
+            clean.sample.append(z[places.long()])
+            return x
+
+        return make
+
+    ce = cross_entropy(model, windows, {site: look(site) for site in dictionaries}, on_batch)
+    return ce, found
+
+
+Pull = tuple[Tensor, Tensor]
+"""A site's activation `[pos, d]` in a prompt, and the metric's gradient there `[pos, d]`."""
+
+
+def askable(
+    model: LanguageModel, prompts: Sequence[Prompt], *, first: int | None = None
+) -> list[Prompt]:
+    """The prompts that fit this model's context, behind `first` if any, and ask for single tokens."""
+
+    room = model.context - (first is not None)
+
+    def fits(prompt: Prompt) -> bool:
+        wanted = [prompt.target, *([] if prompt.contrast is None else [prompt.contrast])]
+        return 0 < len(model.tokenize(prompt.text)) <= room and all(
+            len(model.tokenize(text)) == 1 for text in wanted
+        )
+
+    return [prompt for prompt in prompts if fits(prompt)]
+
+
+def prompt_pulls(
+    model: LanguageModel,
+    dictionaries: Mapping[Site, Dictionary],
+    prompt: Prompt,
+    *,
+    first: int | None = None,
+) -> dict[Site, Pull]:
+    """What a prompt's target, by `diff`, asks of each site. Raises InputError on what it cannot ask."""
+
+    def nothing(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+        return ()
+
+    before = () if first is None else (model.token(first),)
+    tokens = (*before, *model.prompt(prompt.text))
+    reading = read(model, tokens, dictionaries)
+    target = resolve_target(
+        model,
+        tokens,
+        reading.cut.logits.detach(),
+        target=prompt.target,
+        contrast=prompt.contrast,
+    )
+    gradients = attribute(reading, target, nothing).gradients
+    own = slice(len(before), None)
+    return {
+        site: (reading.cut.activation(site).detach()[own], gradients[site][own])
+        for site in dictionaries
+    }
+
+
+@torch.no_grad()
+def share_explained(dictionary: Dictionary, pulls: Sequence[Pull]) -> float | None:
+    """Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|), on average over prompts; None without any.
+
+    The node effects are those that this dictionary has with the unmodified model's gradients, whether
+    or not it is the one that they were computed with.
+    """
+    shares = []
+    for x, gradient in pulls:
+        encoded = dictionary.encode(x)
+        errors = (encoded.error * gradient).sum(dim=-1)
+        zero = torch.zeros_like(errors)
+        scores = Scores(encoded.along(gradient[None])[0], errors, zero, zero)
+        shares.append(share(*explained_and_not(encoded, scores)))
+    return sum(shares) / len(shares) if shares else None
+
+
+@torch.no_grad()
+def _plain(
+    model: LanguageModel, dictionary: Dictionary, windows: Windows, on_batch: Callable[[], None]
+) -> Plain | None:
+    """The same weights as plain ReLU; None where they are that already."""
+    if dictionary.is_plain:
+        return None
+    plain, tally = dictionary.as_plain_relu(), Tally()
+    ce = cross_entropy(
+        model, windows, {dictionary.site: partial(reconstruct, plain, tally)}, on_batch
+    )
+    return Plain(l0=tally.l0, explained_variance=tally.explained_variance(), ce_spliced=ce)
+
+
+@torch.no_grad()
+def _zeroed_beside_chance(
+    model: LanguageModel,
+    directions: RandomDirections,
+    windows: Windows,
+    pulls: Sequence[Pull],
+    on_batch: Callable[[], None],
+) -> tuple[float, Chance]:
+    """Cross-entropy with zeros at the site, and a random dictionary of what was there."""
+    random, tally, fit = directions.dictionary(), Tally(), Fit()
+
+    def make(x: Tensor) -> Tensor:
+        mu, _, s_out = random.scales(x)
+        constant = s_out[:, None] * random.b_dec + mu[:, None]
+        fit.add(x - constant, reconstruct(random, tally, x) - constant)
+        return torch.zeros_like(x)
+
+    ce = cross_entropy(model, windows, {random.site: make}, on_batch)
+    chance = Chance(
+        l0=tally.l0,
+        explained_variance=tally.explained_variance(fit.residual),
+        share_explained=share_explained(directions.dictionary(fit.length), pulls),
+    )
+    return ce, chance
+
+
+def measure(
+    model: LanguageModel,
+    dictionaries: Mapping[Site, Dictionary],
+    windows: Windows,
+    prompts: Sequence[Prompt] = (),
+    *,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Measured]:
+    """Each dictionary in turn, in the order given. The prompts are for the share explained.
+
+    `on_progress(done, total)` is called after every batch and prompt; what it raises ends the measuring.
+    Raises InputError on a prompt that is not `askable`.
+    """
+    passes = 1 + sum(2 if d.is_plain else 3 for d in dictionaries.values())
+    total, done = passes * windows.batches + len(prompts), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, total)
+
+    ce, clean = read_sites(model, dictionaries, windows, step)
+    of_prompts = []
+    for prompt in prompts:
+        of_prompts.append(prompt_pulls(model, dictionaries, prompt, first=windows.first))
+        step()
+    for n, (site, dictionary) in enumerate(dictionaries.items()):
+        found, tally = clean[site], clean[site].tally
+        pulls = [of_prompt[site] for of_prompt in of_prompts]
+        spliced = cross_entropy(
+            model,
+            windows,
+            {site: partial(reconstruct, dictionary, Tally())},
+            step,
+        )
+        directions = RandomDirections.draw(
+            dictionary, found.mean, torch.cat(found.sample), tally.l0, seed + n
+        )
+        zeroed, chance = _zeroed_beside_chance(model, directions, windows, pulls, step)
+        yield Measured(
+            site=site,
+            width=dictionary.width,
+            k=dictionary.k,
+            tokens=tally.count,
+            l0_mean=tally.l0,
+            l0_max=tally.most,
+            explained_variance=tally.explained_variance(),
+            ce=ce,
+            ce_spliced=spliced,
+            ce_zeroed=zeroed,
+            silent=tally.silent,
+            share_explained=share_explained(dictionary, pulls),
+            plain=_plain(model, dictionary, windows, step),
+            chance=chance,
+        )

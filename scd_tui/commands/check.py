@@ -1,0 +1,84 @@
+"""`scd-tui check`: are a model's dictionaries loaded as they were trained?"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import add_device, device, positive
+
+_PROMPTS_A_SET = 4
+"""Of the bundled sets, for the share explained: enough to average over, seconds on a large model."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui check",
+        description="Measure whether a model's dictionaries are loaded as they were trained: how many "
+        "features fire, how much they explain, what they cost. Exit code 1 when one failed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "model", nargs="?", default="demo", metavar="MODEL", help="model (default: demo)"
+    )
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE", help="text to measure on (default: the bundled one)"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=positive,
+        default=4096,
+        metavar="N",
+        help="how much of the text, spread evenly over it (default: 4096)",
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print every number as JSON")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from scd_tui.catalog.models import find
+    from scd_tui.catalog.prompts import load_prompt_sets
+    from scd_tui.catalog.texts import bundled_text, read_text
+
+    spec = find(arguments.model)
+    text = bundled_text() if arguments.text is None else read_text(arguments.text)
+    prompts = [prompt for s in load_prompt_sets() for prompt in s.prompts[:_PROMPTS_A_SET]]
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.gate import Windows, askable, measure
+    from scd_tui.attribution.load import load
+    from scd_tui.attribution.windows import token_windows
+    from scd_tui.export.gate_table import Report, encode, render
+    from scd_tui.judge import judge
+
+    loaded = load(spec, device(arguments.device))
+    model = loaded.model
+    first = model.bos if spec.prepends_bos else None
+    windows = Windows(token_windows(model, text.text, arguments.tokens, first=first), first)
+    asked = askable(model, prompts, first=first)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("measuring", total=None)
+        measured = tuple(
+            measure(
+                model,
+                loaded.dictionaries,
+                windows,
+                asked,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
+    report = Report(
+        model=loaded.identity,
+        text=text.name,
+        window=windows.ids.shape[1],
+        prompts=len(asked),
+        measured=measured,
+        verdicts=tuple(judge(found) for found in measured),
+    )
+    sys.stdout.write(encode(report).decode() if arguments.json else render(report))
+    return 0 if report.passed else 1
