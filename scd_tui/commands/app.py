@@ -15,6 +15,7 @@ commands:
   scd-tui attribute PROMPT    print the circuit behind a completion, without the app
   scd-tui open FILE           walk a saved circuit; no model is needed
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
+  scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone
   scd-tui worker              the process that owns the device; the app starts it
 
 A prompt that is a command's name goes behind two dashes: scd-tui -- open
