@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scd_tui import __version__
+from scd_tui.catalog.prompts import prompts_dir
 from scd_tui.cli import main
+from scd_tui.curves import Validation
+from scd_tui.export.curves import number
 from scd_tui.graph import decode_circuit, parse_node
 
+PROMPTS = prompts_dir() / "post.toml"
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 
 
@@ -33,7 +38,16 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for word in ("attribute", "check", "open", "trust", "worker", "--model", "--device"):
+    for word in (
+        "attribute",
+        "check",
+        "open",
+        "trust",
+        "validate",
+        "worker",
+        "--model",
+        "--device",
+    ):
         assert word in done.stdout
     version = command("--version")
     assert (version.returncode, version.stdout) == (0, f"scd-tui {__version__}\n")
@@ -53,6 +67,8 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["trust", "/nonexistent.toml"], "is not a prompt set"),
         (["check", "dmo"], "no model 'dmo': use demo"),
         (["check", "--text", "/nonexistent"], "/nonexistent cannot be read"),
+        (["validate", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
+        (["validate", str(PROMPTS)], "cannot be opened: not a circuit file"),
     ],
 )
 def test_a_wrong_call_gets_one_line_and_exit_code_2(
@@ -178,6 +194,52 @@ def test_a_file_that_is_no_circuit_is_refused(
     file.write_text("{}")
     assert main(["open", str(file)]) == 2
     assert "cannot be opened: not a circuit file" in capsys.readouterr().err
+
+
+def test_a_saved_circuit_is_validated(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed is what `--json` prints, and all features with their errors are the model."""
+    text = tmp_path / "mine.txt"
+    text.write_text("The keys that the man holds are in the box. " * 20)
+    assert main(["validate", str(saved), "--text", str(text), "--json"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out, type=Validation)
+    circuit = decode_circuit(saved.read_bytes())
+    assert (found.prompt, found.target) == (PROMPT, circuit.target)
+    assert found.metric_value == pytest.approx(circuit.metric_value, rel=1e-5)
+    assert found.text == "mine.txt" and 64 <= found.text_tokens < 400
+    first = found.columns[0]
+    assert (first.nodes, first.baseline, first.errors) == ("features", "zero", True)
+    assert first.count == sum(site.active for site in circuit.sites)
+    assert first.curve is not None
+    assert first.curve.faithfulness[-1] == pytest.approx(1.0, abs=1e-3)
+    assert found.notes == (
+        f"the effects of the file's {len(circuit.nodes)} nodes, computed again, are the same",
+    )
+
+    assert main(["validate", str(saved), "--text", str(text)]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    start = rows.index(["faithfulness"]) + 1
+    for n, size in enumerate(first.curve.sizes[:-1]):
+        values = [c.curve.faithfulness[n] for c in found.columns if c.curve is not None]
+        assert rows[start + n] == [str(size), *map(number, values)]
+    assert "over " + str(found.text_tokens) + " tokens of mine.txt" in out
+    assert "\x1b" not in out and "┤" in out
+
+
+def test_a_circuit_of_another_revision_is_not_validated(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "old.json"
+    revision = decode_circuit(saved.read_bytes()).model.revision
+    file.write_bytes(saved.read_bytes().replace(revision.encode(), b"0123456789ab"))
+    assert main(["validate", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "made with revision '0123456789ab' of the model of demo" in err
+    assert main(["validate", str(saved), "--text", "/nonexistent"]) == 2
+    assert "/nonexistent cannot be read" in capsys.readouterr().err
 
 
 def test_hostile_prompts_are_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,12 @@ Read in this order:
     trust        estimate against measurement
     influence    what flows through each node; pruning
     faithfulness whether a circuit does it alone
+    neurons      the same with MLP neurons for nodes, to compare with
+    validation   all of these curves of one circuit
     circuit      the strongest of all that, as records
     gate         whether dictionaries are loaded as they were trained, measured over a text
     chance       the random directions that they are held beside
+    again        a saved circuit asked once more
 
 Everything runs in float32 and is deterministic. Tensors are named with their shapes in the
 docstrings: `pos` token positions, `d` the width of a site, `m` active (feature, position) pairs of a

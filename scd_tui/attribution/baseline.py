@@ -16,12 +16,10 @@ from scd_tui.graph import Site
 class Baseline:
     """What stands in for what is taken out at a site: zero, or means over a text.
 
-    `strengths` `[d_sae]`: of f · s_out; `vector` `[d]`: their sum times the decoder's rows; `error`
-    `[d]`.
+    `strengths` `[d_sae]`: of f · s_out; `error` `[d]`.
     """
 
     strengths: Tensor
-    vector: Tensor
     error: Tensor
 
     @classmethod
@@ -29,7 +27,6 @@ class Baseline:
         """Nothing in the place of anything; `like` `[..., d]` gives type and device."""
         return cls(
             like.new_zeros(dictionary.width),
-            like.new_zeros(like.shape[-1]),
             like.new_zeros(like.shape[-1]),
         )
 
@@ -40,7 +37,6 @@ def mean_baselines(
 ) -> dict[Site, Baseline]:
     """Means over every position of texts given as token ids."""
     strengths: dict[Site, Tensor] = {}
-    vectors: dict[Site, Tensor] = {}
     errors: dict[Site, Tensor] = {}
     count = 0
 
@@ -49,9 +45,8 @@ def mean_baselines(
         encoded = dictionaries[site].encode(x)
         if site not in strengths:
             strengths[site] = x.new_zeros(dictionaries[site].width)
-            vectors[site], errors[site] = x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1])
+            errors[site] = x.new_zeros(x.shape[1])
         strengths[site].index_add_(0, encoded.indices, encoded.strengths)
-        vectors[site] += encoded.contributions.sum(dim=0)
         errors[site] += encoded.error.sum(dim=0)
         return activation
 
@@ -59,7 +54,4 @@ def mean_baselines(
         ids = torch.tensor([list(window)], device=model.device)
         model.forward(ids, [(site, partial(add, site)) for site in dictionaries])
         count += len(window)
-    return {
-        site: Baseline(strengths[site] / count, vectors[site] / count, errors[site] / count)
-        for site in dictionaries
-    }
+    return {site: Baseline(strengths[site] / count, errors[site] / count) for site in dictionaries}

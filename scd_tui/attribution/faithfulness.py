@@ -13,6 +13,7 @@ given its baseline too. m(M) is the unmodified model. A curve takes the circuits
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from scd_tui.attribution.baseline import Baseline
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.curves import Curve
 from scd_tui.errors import InputError
 from scd_tui.graph import Site, Target, Token
 
@@ -97,7 +99,8 @@ def circuit_metrics(
 ) -> list[float]:
     """m(C) for the circuits of the n first nodes, for each n of `sizes`.
 
-    With `complement`, for those of all other features, those included that the clean run has not.
+    With `complement`, for those of all other features, those included that the clean run has not, which
+    otherwise are left out: they are no nodes, and nothing stands in for them.
     """
     limits = torch.tensor(list(sizes), device=model.device)
 
@@ -111,13 +114,11 @@ def circuit_metrics(
         kept = first != complement
         made = encoded.constant.index_add(0, encoded.positions[kept], encoded.contributions[kept])
         made += encoded.error if keep_errors else baseline.error
-        # means of the n first nodes: what is left out of the others', or all that there is of them
         means = baseline.strengths[nodes.indices][:, None] * nodes.decoder
-        of_first = x.new_zeros(x.shape)
+        absent = x.new_zeros(x.shape)
         for n, limit in enumerate(limits.tolist()):
-            among = nodes.ranks < limit
-            of_first[n].index_add_(0, nodes.positions[among], means[among])
-        absent = of_first if complement else baseline.vector - of_first
+            out = (nodes.ranks < limit) == complement
+            absent[n].index_add_(0, nodes.positions[out], means[out])
         return (made.reshape(x.shape) + absent).reshape(activation.shape)
 
     ids = model.ids(tokens).expand(len(limits), -1)
@@ -125,15 +126,38 @@ def circuit_metrics(
     return [float(value) for value in metric_value(target, logits)]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Faithfulness and completeness of the n first nodes, for each n of `sizes`."""
+class Measure(Protocol):
+    """The metric with nothing but the `n` first nodes of an order, for each n of `sizes`.
 
-    sizes: tuple[int, ...]
-    faithfulness: tuple[float, ...]
-    completeness: tuple[float, ...]
-    empty: float
-    model: float
+    With `complement`, with all nodes but those.
+    """
+
+    def __call__(self, sizes: Sequence[int], *, complement: bool = False) -> list[float]: ...
+
+
+def ratios(values: Sequence[float], empty: float, whole: float) -> tuple[float, ...]:
+    """Metrics as shares of the way from the empty circuit's to the model's."""
+    return tuple((value - empty) / (whole - empty) for value in values)
+
+
+def measured_curve(
+    measure: Measure, sizes: Sequence[int], whole: float, of: str = "feature"
+) -> Curve:
+    """The curve of an order; `whole` is m(M), `of` what its nodes are.
+
+    Raises InputError where the empty circuit's metric is the model's.
+    """
+    empty, *alone = measure([0, *sizes])
+    if abs(whole - empty) < LEAST_DIFFERENCE:
+        raise InputError(
+            f"without any {of} the metric is {empty:.2f}, with all of the model "
+            f"{whole:.2f}: too near for a ratio; choose another target or contrast"
+        )
+    return Curve(
+        sizes=tuple(sizes),
+        faithfulness=ratios(alone, empty, whole),
+        completeness=ratios(measure(sizes, complement=True), empty, whole),
+    )
 
 
 def curve(
@@ -147,24 +171,14 @@ def curve(
     keep_errors: bool = True,
 ) -> Curve:
     """The curve of a ranking. Raises InputError where the empty circuit's metric is the model's."""
-    measure = partial(
-        circuit_metrics,
-        *(model, attribution.reading.cut.tokens, attribution.target),
-        *(dictionaries, baselines, ranked),
-        keep_errors=keep_errors,
-    )
-    empty, *alone = measure([0, *sizes])
-    others = measure(list(sizes), complement=True)
-    span = attribution.value - empty
-    if abs(span) < LEAST_DIFFERENCE:
-        raise InputError(
-            f"without any feature the metric is {empty:.2f}, with all of the model "
-            f"{attribution.value:.2f}: too near for a ratio; choose another target or contrast"
+
+    def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+        return circuit_metrics(
+            *(model, attribution.reading.cut.tokens, attribution.target),
+            *(dictionaries, baselines, ranked),
+            sizes,
+            complement=complement,
+            keep_errors=keep_errors,
         )
-    return Curve(
-        tuple(sizes),
-        tuple((value - empty) / span for value in alone),
-        tuple((value - empty) / span for value in others),
-        empty,
-        attribution.value,
-    )
+
+    return measured_curve(measure, sizes, attribution.value)

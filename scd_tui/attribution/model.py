@@ -33,9 +33,28 @@ class Attention:
     layer: int
     part: Literal["z", "pattern"]
 
+    def __str__(self) -> str:
+        return f"attention {self.part} in layer {self.layer}"
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """A layer's MLP neurons `[batch, pos, d_mlp]`, to be looked at or replaced.
+
+    What the MLP's output matrix reads: after the nonlinearity, times the other half where it is gated.
+    """
+
+    layer: int
+
+    def __str__(self) -> str:
+        return f"MLP neurons in layer {self.layer}"
+
+
+Point = Place | Attention | Neurons
+"""Whatever can be looked at or replaced."""
 
 Edit = Callable[[Tensor], Tensor]
-"""Takes the activation `[batch, pos, ...]` of a place and returns what the model goes on with."""
+"""Takes the activation `[batch, pos, ...]` of a point and returns what the model goes on with."""
 
 _HOOKS: Mapping[SiteKind, str] = {
     "resid_pre": "hook_resid_pre",
@@ -48,8 +67,10 @@ _HOOKS: Mapping[SiteKind, str] = {
 _EMBEDDINGS: Mapping[Leaf, str] = {"token": "hook_embed", "pos": "hook_pos_embed"}
 
 
-def hook_name(place: Place | Attention) -> str:
+def hook_name(place: Point) -> str:
     """TransformerLens's name of a place's hook point."""
+    if isinstance(place, Neurons):
+        return f"blocks.{place.layer}.mlp.hook_post"
     if isinstance(place, Attention):
         return f"blocks.{place.layer}.attn.hook_{place.part}"
     if isinstance(place, Site):
@@ -229,13 +250,11 @@ class LanguageModel:
 
     # --- forward passes -------------------------------------------------------------------
 
-    def has(self, place: Place | Attention) -> bool:
+    def has(self, place: Point) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._bridge.hook_dict
 
-    def forward(
-        self, token_ids: Tensor, edits: Sequence[tuple[Place | Attention, Edit]] = ()
-    ) -> Tensor:
+    def forward(self, token_ids: Tensor, edits: Sequence[tuple[Point, Edit]] = ()) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
 
         Edits of one place are made in the order given. Raises InputError on a place that the model

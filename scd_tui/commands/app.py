@@ -16,6 +16,7 @@ commands:
   scd-tui open FILE           walk a saved circuit; no model is needed
   scd-tui check [MODEL]       measure whether its dictionaries are loaded as they were trained
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
+  scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone
   scd-tui worker              the process that owns the device; the app starts it
 
 A prompt that is a command's name goes behind two dashes: scd-tui -- open

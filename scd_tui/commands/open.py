@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scd_tui.commands.options import saved_circuit
 from scd_tui.errors import InputError
 
 
@@ -20,14 +21,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    from scd_tui.graph import decode_circuit
-
-    try:
-        circuit = decode_circuit(arguments.file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{arguments.file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{arguments.file} cannot be opened: {error}") from None
+    circuit = saved_circuit(arguments.file)
     if arguments.print:
         from scd_tui.export.tree import print_tree
 

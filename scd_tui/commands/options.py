@@ -10,6 +10,8 @@ from scd_tui.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from scd_tui.graph import Circuit
+
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """`--model` and `--device`."""
@@ -62,6 +64,18 @@ def prompt_text(arguments: argparse.Namespace) -> str | None:
     except UnicodeDecodeError:
         raise InputError(f"{arguments.prompt_file} is not UTF-8 text") from None
     return text.removesuffix("\n")
+
+
+def saved_circuit(path: Path) -> "Circuit":
+    """The circuit in a file. Raises InputError if it cannot be read or is none."""
+    from scd_tui.graph import decode_circuit
+
+    try:
+        return decode_circuit(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be opened: {error}") from None
 
 
 def device(name: str) -> "torch.device":

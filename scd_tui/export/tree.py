@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from scd_tui.graph import Circuit, Edge, Node, NodeId, Settings, parse_node
+from scd_tui.graph import Circuit, Edge, Node, NodeId, Settings, Target, parse_node
 from scd_tui.numbers import probability
 from scd_tui.text import shorten, visible
 
@@ -77,7 +77,7 @@ def _header(circuit: Circuit) -> list[RenderableType]:
                 for c in circuit.completions[:5]
             )
         ),
-        Text(f"metric {metric_words(circuit)} = {signed(circuit.metric_value)}"),
+        Text(f"metric {metric_words(target)} = {signed(circuit.metric_value)}"),
     ]
     if target.contrast_is_default and target.contrast is not None:
         lines.append(Text("       the contrast is the likeliest other token", style="dim"))
@@ -109,9 +109,8 @@ def settings_words(settings: Settings) -> str:
     return ", ".join(said)
 
 
-def metric_words(circuit: Circuit) -> str:
+def metric_words(target: Target) -> str:
     """The metric in words, with the tokens and their probabilities."""
-    target = circuit.target
     wanted = f"{visible(target.text)!r} ({probability(target.probability)})"
     if target.contrast is not None:
         against = f"{visible(target.contrast_text)!r}"
@@ -130,7 +129,7 @@ def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
         into.setdefault(edge.target, []).append(edge)
     tops = [node for node in circuit.nodes if node.top and parse_node(node.id).kind != "root"]
     largest = max((abs(node.effect) for node in tops), default=0.0)
-    tree = Tree(Text(metric_words(circuit), style="bold"), guide_style="dim")
+    tree = Tree(Text(metric_words(circuit.target), style="bold"), guide_style="dim")
     for summary in circuit.sites:
         here = [node for node in tops if parse_node(node.id).site == summary.site]
         branch = tree.add(

@@ -98,8 +98,11 @@ def densely(case: Case, size: int, *, mean: bool, complement: bool, keep_errors:
         inside[nodes.positions[among], nodes.indices[among]] = True
         if complement:
             inside = ~inside
+        # what is no node of the clean run has no mean that could stand in for it
+        means = torch.zeros(features.shape)
+        means[nodes.positions, nodes.indices] = baseline[site][0][nodes.indices]
         # what sae_lens decodes is in units of f, before the scale coming out
-        mixed = torch.where(inside, features, baseline[site][0] / scale)
+        mixed = torch.where(inside, features, means / scale)
         made = sae.decode(mixed)
         error = x[0] - sae.decode(sae.encode(x[0]))
         return (made + (error if keep_errors else baseline[site][1]))[None]
@@ -125,10 +128,11 @@ def test_a_circuit_alone_is_a_dense_splice_with_a_mask(
         assert value == pytest.approx(expected, abs=2e-3, rel=2e-3), size
 
 
-def test_everything_with_its_errors_is_the_model(case: Case) -> None:
+@pytest.mark.parametrize("mean", [False, True], ids=["zero", "mean"])
+def test_everything_with_its_errors_is_the_model(case: Case, mean: bool) -> None:
     clean = case.attribution.value
-    assert case.measure([case.count])[0] == pytest.approx(clean, abs=1e-3)
-    assert case.measure([0], complement=True)[0] == pytest.approx(clean, abs=1e-3)
+    assert case.measure([case.count], mean=mean)[0] == pytest.approx(clean, abs=1e-3)
+    assert case.measure([0], mean=mean, complement=True)[0] == pytest.approx(clean, abs=1e-3)
 
 
 def test_the_curve_runs_from_nothing_to_the_model(case: Case) -> None:

@@ -1,0 +1,119 @@
+"""MLP neurons in the place of features: the baseline that a circuit of features has to beat.
+
+A node is one neuron at one position, its activation `a` what the MLP's output matrix reads. As
+for features (Marks et al. 2024, section 4)
+
+    effect = a · ∂m/∂a        m(C): neurons in C as they are now, the others at zero or at their mean
+
+with nothing else touched: attention, embeddings and biases stay, and so ∅, all neurons out, is another
+one than that of features. Neurons have no error, because a basis leaves nothing out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.model import LanguageModel, Neurons
+from scd_tui.errors import InputError
+from scd_tui.graph import Target, Token
+
+
+def layers_with_neurons(model: LanguageModel) -> tuple[int, ...]:
+    """All layers. Raises InputError unless the neurons of each can be replaced."""
+    for layer in range(model.layers):
+        if not model.has(Neurons(layer)):
+            raise InputError(f"this model has no {Neurons(layer)}")
+    return tuple(range(model.layers))
+
+
+def neuron_effects(
+    model: LanguageModel, tokens: Sequence[Token], target: Target
+) -> dict[int, Tensor]:
+    """`[pos, d_mlp]` of each layer: activation times gradient, in the metric's unit.
+
+    Raises InputError on a model whose neurons cannot be replaced.
+    """
+    activations: dict[int, Tensor] = {}
+    pushes: dict[int, Tensor] = {}
+
+    def look(layer: int, activation: Tensor) -> Tensor:
+        # Adding a zero that asks for a gradient leaves the graph whole, unlike cutting it.
+        activations[layer] = activation.detach()[0]
+        pushes[layer] = torch.zeros_like(activation).requires_grad_()
+        return activation + pushes[layer]
+
+    edits = [(Neurons(layer), partial(look, layer)) for layer in layers_with_neurons(model)]
+    with torch.enable_grad():
+        metric = metric_value(target, model.forward(model.ids(tokens), edits))[0]
+    layers = sorted(pushes)
+    gradients = torch.autograd.grad(metric, [pushes[layer] for layer in layers])
+    return {
+        layer: activations[layer] * gradient[0]
+        for layer, gradient in zip(layers, gradients, strict=True)
+    }
+
+
+def ranks(effects: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """`[pos, d_mlp]` of each layer: how many neurons of all layers have a larger |effect|.
+
+    Ties in the order of computation: by layer, position, index.
+    """
+    sizes = torch.cat([effect.abs().flatten() for effect in effects.values()])
+    order = torch.argsort(sizes, descending=True, stable=True)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device)
+    parts = torch.split(places, [effect.numel() for effect in effects.values()])
+    return {
+        layer: part.reshape(effects[layer].shape)
+        for layer, part in zip(effects, parts, strict=True)
+    }
+
+
+@torch.no_grad()
+def mean_neurons(
+    model: LanguageModel, layers: Iterable[int], windows: Iterable[Sequence[int]]
+) -> dict[int, Tensor]:
+    """`[d_mlp]` of each layer: means over every position of texts given as token ids."""
+    totals: dict[int, Tensor] = {}
+    count = 0
+
+    def add(layer: int, activation: Tensor) -> Tensor:
+        here = activation[0].sum(dim=0)
+        totals[layer] = totals[layer] + here if layer in totals else here
+        return activation
+
+    edits = [(Neurons(layer), partial(add, layer)) for layer in layers]
+    for window in windows:
+        model.forward(torch.tensor([list(window)], device=model.device), edits)
+        count += len(window)
+    return {layer: total / count for layer, total in totals.items()}
+
+
+@torch.no_grad()
+def neuron_metrics(
+    model: LanguageModel,
+    tokens: Sequence[Token],
+    target: Target,
+    baselines: Mapping[int, Tensor],
+    ranked: Mapping[int, Tensor],
+    sizes: Sequence[int],
+    *,
+    complement: bool = False,
+) -> list[float]:
+    """m(C) for the circuits of the n first neurons, for each n of `sizes`; all else as it is.
+
+    `baselines[layer]` `[d_mlp]`, `ranked[layer]` `[pos, d_mlp]`. With `complement`, for those of all
+    other neurons.
+    """
+    limits = torch.tensor(list(sizes), device=model.device)[:, None, None]
+
+    def replace(layer: int, activation: Tensor) -> Tensor:
+        kept = (ranked[layer] < limits) != complement
+        return torch.where(kept, activation, baselines[layer])
+
+    ids = model.ids(tokens).expand(len(limits), -1)
+    logits = model.forward(ids, [(Neurons(layer), partial(replace, layer)) for layer in ranked])
+    return [float(value) for value in metric_value(target, logits)]

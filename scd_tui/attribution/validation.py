@@ -1,0 +1,247 @@
+"""Every curve of a circuit: what its nodes carry alone, against random ones and against neurons.
+
+Features are taken out to zero or to their mean, with the dictionaries' errors kept or taken out
+too; by |effect|, or at random. With errors kept all features together are the model; with errors
+removed they are what the dictionaries make of it, and that is the verdict on the dictionaries. A mean
+stands in for every feature outside a circuit, those included that are silent in the prompt: then the
+active ones alone are not the model, whatever becomes of the errors.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
+
+import msgspec
+import torch
+
+from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.baseline import Baseline, mean_baselines
+from scd_tui.attribution.explain import Explanation
+from scd_tui.attribution.faithfulness import (
+    Measure,
+    Ranked,
+    by_chance,
+    circuit_metrics,
+    measured_curve,
+    ratios,
+    strongest_first,
+)
+from scd_tui.attribution.load import LoadedModel
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.neurons import (
+    mean_neurons,
+    neuron_effects,
+    neuron_metrics,
+    ranks,
+)
+from scd_tui.attribution.windows import token_windows
+from scd_tui.catalog.texts import Text
+from scd_tui.curves import ENOUGH, STANDS, Column, Order, Validation
+from scd_tui.errors import InputError
+from scd_tui.graph import Site
+
+MOST_TOKENS = 4096
+"""Of a text, that means are taken over."""
+SEEDS = (0, 1, 2)
+"""Of the random orders whose mean is taken."""
+TOKENS_AT_ONCE = 1024
+"""Tokens of circuits that share one forward pass: each asks for a row of a dictionary's width."""
+_PARTS = 5
+"""Into which a search for a crossing divides an interval, at a forward pass each time."""
+
+
+def sizes_up_to(count: int) -> list[int]:
+    """0, 1, 3, 10, 30, 100, … and `count` itself."""
+    steps = (digit * 10**power for power in range(len(str(count))) for digit in (1, 3))
+    return sorted({0, *(size for size in steps if size < count), count})
+
+
+def in_batches(measure: Measure, at_once: int) -> Measure:
+    """The same with at most `at_once` circuits a call."""
+
+    def batches(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(sizes), at_once):
+            found += measure(sizes[start : start + at_once], complement=complement)
+        return found
+
+    return batches
+
+
+def mean_of(measures: Sequence[Measure]) -> Measure:
+    """The mean of several orders, size by size."""
+
+    def mean(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+        found = [measure(sizes, complement=complement) for measure in measures]
+        return [fmean(values) for values in zip(*found, strict=True)]
+
+    return mean
+
+
+def nodes_needed(
+    faithfulness: Callable[[Sequence[int]], Sequence[float]],
+    sizes: Sequence[int],
+    values: Sequence[float],
+) -> int | None:
+    """The number of nodes at which a curve first gets to `ENOUGH`, None if it never does.
+
+    `values` are the faithfulness at `sizes`, ascending. Between the first size that has enough and the
+    one before it a crossing is sought by measuring, so that n nodes have enough and n - 1 have not.
+    """
+    enough = [size for size, value in zip(sizes, values, strict=True) if value >= ENOUGH]
+    if not enough:
+        return None
+    high = enough[0]
+    # none at all have a faithfulness of zero
+    low = max((size for size in sizes if size < high), default=0)
+    while high - low > 1:
+        between = sorted({low + (high - low) * part // _PARTS for part in range(1, _PARTS)} - {low})
+        for size, value in zip(between, faithfulness(between), strict=True):
+            if value >= ENOUGH:
+                high = size
+                break
+            low = size
+    return high
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A column without its numbers, and how they are measured, at which sizes."""
+
+    column: Column
+    sizes: Sequence[int]
+    measure: Measure
+
+
+def measured(asked: Asked, whole: float) -> Column:
+    """A column with its curve, or with the reason why it has none; `whole` is m(M)."""
+    measure, sizes = asked.measure, asked.sizes
+    (empty,) = measure([0])
+    column = msgspec.structs.replace(asked.column, empty=empty)
+    try:
+        curve = measured_curve(measure, sizes, whole, column.nodes.removesuffix("s"))
+    except InputError as error:
+        return msgspec.structs.replace(column, refused=str(error))
+
+    def faithfulness(sizes: Sequence[int]) -> tuple[float, ...]:
+        return ratios(measure(sizes), empty, whole)
+
+    needed = nodes_needed(faithfulness, sizes, curve.faithfulness)
+    return msgspec.structs.replace(column, curve=curve, needed=needed)
+
+
+def of_features(
+    loaded: LoadedModel, attribution: Attribution, means: Mapping[Site, Baseline]
+) -> Iterator[Asked]:
+    """Zero and mean, errors kept and removed, by |effect| and at random."""
+    model, reading, sites = loaded.model, attribution.reading, loaded.dictionaries
+    count = sum(len(reading.encoded[site].values) for site in reading.sites)
+    orders: dict[Order, list[dict[Site, Ranked]]] = {
+        "effect": [strongest_first(attribution, sites)],
+        "random": [by_chance(attribution, sites, seed) for seed in SEEDS],
+    }
+    zeros = {
+        site: Baseline.zero(dictionary, reading.cut.activation(site))
+        for site, dictionary in sites.items()
+    }
+
+    def measure_of(
+        order: Mapping[Site, Ranked], baselines: Mapping[Site, Baseline], errors: bool
+    ) -> Measure:
+        def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+            return circuit_metrics(
+                *(model, reading.cut.tokens, attribution.target, sites, baselines, order, sizes),
+                complement=complement,
+                keep_errors=errors,
+            )
+
+        return in_batches(measure, circuits_at_once(attribution))
+
+    for stand, errors in product(STANDS, (True, False)):
+        baselines = zeros if stand == "zero" else means
+        for order, rankings in orders.items():
+            yield Asked(
+                Column(nodes="features", baseline=stand, errors=errors, order=order, count=count),
+                sizes_up_to(count),
+                mean_of([measure_of(ranking, baselines, errors) for ranking in rankings]),
+            )
+
+
+def of_neurons(
+    model: LanguageModel,
+    attribution: Attribution,
+    windows: Sequence[Sequence[int]],
+    beside: Sequence[int],
+) -> Iterator[Asked]:
+    """Zero and mean, by |effect|, also at the sizes `beside`.
+
+    Raises InputError on a model whose neurons cannot be replaced.
+    """
+    tokens, target = attribution.reading.cut.tokens, attribution.target
+    effects = neuron_effects(model, tokens, target)
+    ranked = ranks(effects)
+    count = sum(effect.numel() for effect in effects.values())
+    zeros = {layer: torch.zeros_like(effect[0]) for layer, effect in effects.items()}
+    means = mean_neurons(model, effects, windows)
+
+    def measure_of(baselines: Mapping[int, torch.Tensor]) -> Measure:
+        def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+            return neuron_metrics(
+                model, tokens, target, baselines, ranked, sizes, complement=complement
+            )
+
+        return in_batches(measure, circuits_at_once(attribution))
+
+    sizes = sorted({*sizes_up_to(count), *(size for size in beside if size < count)})
+    for stand in STANDS:
+        yield Asked(
+            Column(nodes="neurons", baseline=stand, errors=None, order="effect", count=count),
+            sizes,
+            measure_of(zeros if stand == "zero" else means),
+        )
+
+
+def circuits_at_once(attribution: Attribution) -> int:
+    """How many circuits share a forward pass."""
+    return max(1, TOKENS_AT_ONCE // len(attribution.reading.cut.tokens))
+
+
+def validate(
+    explanation: Explanation,
+    text: Text,
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Validation:
+    """All curves of a circuit's attribution, with means over windows of `text`.
+
+    `on_progress(stage, done, total)` is called before each step and at the end; what it raises ends
+    the work. Raises InputError on a text without tokens.
+    """
+    loaded, attribution = explanation.loaded, explanation.attribution
+    windows = token_windows(loaded.model, text.text, MOST_TOKENS).tolist()
+    total = 1 + 2 * len(STANDS) * 2 + len(STANDS)
+    on_progress("means over the text", 0, total)
+    asked = list(
+        of_features(loaded, attribution, mean_baselines(loaded.model, loaded.dictionaries, windows))
+    )
+    columns: list[Column] = []
+    notes: list[str] = []
+    try:
+        asked += of_neurons(loaded.model, attribution, windows, asked[0].sizes)
+    except InputError as error:
+        notes.append(f"no baseline of neurons: {error}")
+    for one in asked:
+        on_progress(f"{one.column.nodes}, {one.column.order} order", 1 + len(columns), total)
+        columns.append(measured(one, attribution.value))
+    on_progress("done", total, total)
+    return Validation(
+        prompt=explanation.circuit.prompt,
+        model=loaded.identity,
+        target=attribution.target,
+        metric_value=attribution.value,
+        text=text.name,
+        text_tokens=sum(map(len, windows)),
+        seeds=SEEDS,
+        columns=tuple(columns),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,57 @@
+"""`scd-tui validate`: whether the nodes of a saved circuit do it alone."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import add_device, device, saved_circuit
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui validate",
+        description="Measure faithfulness and completeness of a saved circuit by its number of "
+        "nodes, beside random features and MLP neurons. Its model is run again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a circuit that was saved")
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE", help="take means over FILE (default: a bundled text)"
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    arguments = parser.parse_args(argv)
+    from scd_tui.catalog.texts import bundled_text, read_text
+
+    circuit = saved_circuit(arguments.file)
+    text = bundled_text() if arguments.text is None else read_text(arguments.text)
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.again import ask_again, comparison, model_of
+    from scd_tui.attribution.load import load
+    from scd_tui.attribution.validation import validate
+    from scd_tui.export.curves import print_validation
+
+    loaded = load(model_of(circuit), device(arguments.device))
+    explanation = ask_again(loaded, circuit)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("curves", total=None)
+        found = validate(
+            explanation,
+            text,
+            on_progress=lambda stage, done, total: progress.update(
+                task, description=stage, completed=done, total=total
+            ),
+        )
+    notes = (comparison(explanation.attribution, circuit), *found.notes)
+    found = msgspec.structs.replace(found, notes=notes)
+    if arguments.json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        print_validation(found)
+    return 0
