@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.attribution.load import load
     from scd_tui.attribution.windows import token_windows
     from scd_tui.export.gate_table import Report, encode, render
-    from scd_tui.judge import judge
+    from scd_tui.judge import Published, judge
 
     loaded = load(spec, device(arguments.device))
     model = loaded.model
@@ -72,13 +72,21 @@ def run(argv: Sequence[str]) -> int:
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         )
+    # How much is explained depends on the text, how many features fire hardly at all.
+    published = {
+        known.site: Published(
+            l0=known.l0,
+            explained_variance=known.explained_variance if arguments.text is None else None,
+        )
+        for known in spec.gate
+    }
     report = Report(
         model=loaded.identity,
         text=text.name,
         window=windows.ids.shape[1],
         prompts=len(asked),
         measured=measured,
-        verdicts=tuple(judge(found) for found in measured),
+        verdicts=tuple(judge(found, published.get(found.site)) for found in measured),
     )
     sys.stdout.write(encode(report).decode() if arguments.json else render(report))
     return 0 if report.passed else 1

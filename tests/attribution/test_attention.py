@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from scd_tui.attribution.ablation import exact_effects
-from scd_tui.attribution.attribute import Attribution, Scores, attribute, read
+from scd_tui.attribution.attribute import Attribution, Scores, attribute, read, strongest
 from scd_tui.attribution.dictionary import Encoded
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.trust import strongest_features
 from scd_tui.catalog.prompts import Prompt, prompts_dir, read_prompt_set
-from scd_tui.graph import NodeId, NodeRef, Site, error_id, feature_id
+from scd_tui.graph import NodeId, NodeRef, Settings, Site, parse_node
 
 OPENING, CLOSING = "([{", ")]}"
 
@@ -45,21 +45,13 @@ def indirect_object(texts: list[str], target: str) -> set[int]:
     return {p + step for p, text in enumerate(texts) if text == target for step in (0, 1)}
 
 
-def any_name(texts: list[str], target: str) -> set[int]:
-    """The two names, each time they stand there, and the tokens after them."""
-    subject = next(t for t in texts if texts.count(t) == 2 and t[1:2].isupper())
-    named = [p for p, text in enumerate(texts) if text in (target, subject)]
-    return {p + step for p in named for step in (0, 1)}
-
-
 def attention_writes_at_the_end(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
-    """The ten strongest features, and the error, of what attention writes at the last position."""
-    last = len(scores.errors) - 1
+    """The circuit's nodes, as the app selects them, in what attention writes at the last position."""
     if site.kind != "attn_out":
         return ()
-    here = scores.features.abs() * (encoded.positions == last)
-    rows = [row for row in here.argsort(descending=True)[:10].tolist() if here[row] > 0]
-    return (*(feature_id(site, int(encoded.indices[r]), last) for r in rows), error_id(site, last))
+    last = len(scores.errors) - 1
+    nodes = strongest(Settings().top)(site, encoded, scores)
+    return tuple(node for node in nodes if parse_node(node).position == last)
 
 
 def weight_by_position(attribution: Attribution) -> torch.Tensor:
@@ -93,12 +85,6 @@ def strongest_at(attribution: Attribution, position: int) -> NodeRef:
     return next(node for node in found if node.position == position)
 
 
-INHIBITS = (
-    "12 of 28: this model finds the indirect object by reading both occurrences of the subject and "
-    "holding its name back, so that the subject's positions carry more than the answer's"
-)
-
-
 def positions_read(
     demo: LoadedModel, name: str
 ) -> list[tuple[Attribution, Prompt, list[str], int]]:
@@ -117,11 +103,7 @@ def positions_read(
     [
         ("brackets", opening_bracket, 0.8),
         ("repeated", earlier_occurrence, 0.8),
-        pytest.param(
-            *("indirect_objects", indirect_object, 0.6),
-            marks=pytest.mark.xfail(strict=True, reason=INHIBITS),
-        ),
-        ("indirect_objects", any_name, 0.95),
+        ("indirect_objects", indirect_object, 0.6),
     ],
 )
 def test_attention_reads_from_the_position_that_holds_the_answer(

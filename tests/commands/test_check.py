@@ -1,6 +1,7 @@
 """`scd-tui check` on the bundled model, as it is and with its dictionaries loaded as the post loads."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,12 @@ def test_the_bundled_dictionaries_are_loaded_as_they_were_trained(
 
 @pytest.fixture
 def as_the_post(tmp_path: Path) -> ModelSpec:
-    """The bundled weights with the settings that were lost: plain ReLU on raw activations."""
-    for path in models.find("demo").dictionaries.values():
+    """The bundled weights with the settings that were lost: plain ReLU on raw activations.
+
+    What the makers measured of them is known.
+    """
+    bundled = models.find("demo")
+    for path in bundled.dictionaries.values():
         right = SAE.load_from_disk(path, device="cpu", dtype="float32")
         wrong = StandardSAE(
             StandardSAEConfig(
@@ -76,7 +81,8 @@ def as_the_post(tmp_path: Path) -> ModelSpec:
                 getattr(wrong, name).copy_(getattr(right, name))
         wrong.cfg.metadata.hook_name = path.name
         wrong.save_model(tmp_path / path.name)
-    return models.from_folders("demo, as the post loads it", demo.model_dir(), tmp_path)
+    spec = models.from_folders("demo, as the post loads it", demo.model_dir(), tmp_path)
+    return replace(spec, gate=bundled.gate)
 
 
 def test_dictionaries_loaded_as_the_post_loads_them_fail_loudly(
@@ -85,16 +91,24 @@ def test_dictionaries_loaded_as_the_post_loads_them_fail_loudly(
     monkeypatch.setattr(models, "find", lambda name: as_the_post)
     code, out = checked(capsys, *TOKENS)
     assert code == 1
-    rows = [line for line in out.splitlines() if line.startswith("| resid_post")]
-    assert len(rows) == 4
+    rows = [line for line in out.splitlines() if line.endswith("| FAILED  |")]
+    assert len(rows) == 12
     for row in rows:
         site = row.split()[1]
-        assert row.endswith("| FAILED  |") and " n/a " in row
-        assert f"\n{site}: it explains " in out
-    last = out.splitlines()[-1]
-    assert last.startswith("FAILED: ") and last.endswith(
-        "of 12 dictionaries are not as they should be."
-    )
+        assert " n/a " in row
+        assert f"\n{site}: " in out
+    assert "features are active at a token, where 32.0 were published" in out
+    assert out.splitlines()[-1] == "FAILED: 12 of 12 dictionaries are not as they should be."
+
+
+def test_they_fail_where_nothing_was_published_too(
+    as_the_post: ModelSpec, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "find", lambda name: replace(as_the_post, gate=()))
+    code, out = checked(capsys, *TOKENS)
+    rows = [line for line in out.splitlines() if line.endswith("| FAILED  |")]
+    assert code == 1
+    assert len(rows) >= 10
 
 
 def test_a_text_of_the_user_s_is_measured_on(
