@@ -13,7 +13,7 @@ from scd_tui.catalog.prompts import prompts_dir
 from scd_tui.cli import main
 from scd_tui.curves import Validation
 from scd_tui.export.curves import number
-from scd_tui.graph import decode_circuit, parse_node
+from scd_tui.graph import Circuit, decode_circuit, parse_node
 
 PROMPTS = prompts_dir() / "post.toml"
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -112,7 +112,7 @@ def test_the_app_refuses_a_pipe_and_says_what_works_there(
     [
         (["", "--target", ")"], "the prompt is empty"),
         (["a" * 2000 + "!? " * 80], "and the model reads 64"),
-        ([PROMPT, "--target", " Mary Mary"], "the target ' Mary Mary' is 2 tokens"),
+        ([PROMPT, "--target", " Mary Mary", "--contrast", " John"], "the contrast has 1 token"),
         ([PROMPT, "--target", " Mary", "--contrast", " Mary"], "the contrast is the target itself"),
         ([PROMPT, "--target", " Mary", "--position", "99"], "there is no position 99"),
         ([PROMPT, "--device", "tpu"], "is not a device"),
@@ -247,3 +247,44 @@ def test_hostile_prompts_are_printed_as_text(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "[red]a[/] [@click=app.quit]b \\x1b[31m" in out
     assert "\x1b[31m" not in out
+
+
+def attributed(capsys: pytest.CaptureFixture[str], *words: str) -> Circuit:
+    assert main(["attribute", *words, "--json"]) == 0
+    return decode_circuit(capsys.readouterr().out.encode())
+
+
+def test_a_continuation_and_a_target_of_several_tokens_are_asked_about_after_the_prompt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    two = attributed(capsys, PROMPT, "--target", " Mary.", "--metric", "logp", "--top", "2")
+    assert "".join(token.text for token in two.tokens) == PROMPT + " Mary"
+    assert (two.forced, two.target.text, len(two.target.positions)) == (1, " Mary.", 2)
+    second = attributed(capsys, PROMPT, "--continuation", "2", "--top", "2")
+    assert second.tokens == two.tokens
+    assert second.target.position == len(second.tokens) - 1
+    assert second.target.target == second.completions[0]
+
+
+def test_the_other_settings_are_kept_in_the_file_and_change_what_is_found(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = decode_circuit(saved.read_bytes())
+    asked = (PROMPT, "--target", " Mary", "--contrast", " John")
+    swapped = "When John and Mary went to the store, John gave a drink to"
+    for words, field, value in (
+        (["--method", "integrated"], "method", "integrated"),
+        (["--freeze-patterns"], "freeze_patterns", True),
+        (["--skip-first"], "skip_first", True),
+    ):
+        found = attributed(capsys, *asked, *words)
+        assert getattr(found.settings, field) == value
+        assert {n.id: n.effect for n in found.nodes} != {n.id: n.effect for n in plain.nodes}
+    found = attributed(capsys, *asked, "--contrast-prompt", swapped)
+    assert found.contrast_prompt == swapped
+    assert [t.text for t in found.contrast_tokens[1:4]] == [" John", " and", " Mary"]
+    # the names' places differ between the prompts, the word between them does not
+    assert {parse_node(n.id).position for n in found.nodes if n.id.startswith("embed/token")} <= {
+        1,
+        3,
+    }
