@@ -16,7 +16,7 @@ Marks et al. 2024 (arXiv 2403.19647) define effect and edge; the correction for 
 another site, which they and the post make by subtraction, is made here by the cut.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -83,16 +83,10 @@ class Reading:
     def row(self, node: NodeRef) -> int:
         """Where a feature node stands in its site's `Encoded`. Raises InputError if it is inactive."""
         assert node.site is not None and node.index is not None
-        encoded = self.encoded[node.site]
-        found = (
-            ((encoded.indices == node.index) & (encoded.positions == node.position))
-            .nonzero()
-            .flatten()
-            .tolist()
-        )
-        if not found:
+        row = self.encoded[node.site].rows.get((node.position, node.index))
+        if row is None:
             raise InputError(f"{node} is not active in this prompt")
-        return int(found[0])
+        return row
 
     def origin(self, site: Site) -> Tensor:
         """`[pos, d]`: a site's activation without all that its nodes write."""
@@ -185,21 +179,43 @@ class Attribution:
 
     def pull(self, node: NodeRef) -> Tensor:
         """`[pos, d]`: the vector that a change of a target node is measured along."""
-        self.reading.check(node)
-        assert node.site is not None
-        encoded, gradient = self.reading.clean[node.site], self.gradients[node.site]
-        pull = torch.zeros_like(gradient)
-        here = gradient[node.position]
-        chosen = encoded.positions == node.position
-        if node.kind == "feature":
+        return self.pulls([node])[0]
+
+    def pulls(self, nodes: Sequence[NodeRef]) -> Tensor:
+        """`[len(nodes), pos, d]`: the pulls of target nodes of one site."""
+        for node in nodes:
+            self.reading.check(node)
+        site = nodes[0].site
+        assert site is not None
+        encoded, gradient = self.reading.clean[site], self.gradients[site]
+        pulls = gradient.new_zeros(len(nodes), *gradient.shape)
+        # numbers of nodes that are features, and their rows
+        which: list[int] = []
+        rows: list[int] = []
+        for n, node in enumerate(nodes):
+            if node.kind == "error":
+                active = (encoded.positions == node.position).nonzero().flatten()
+                here = gradient[node.position]
+                pulls[n, node.position] = here - self._pulled(site, active).sum(dim=0)
+                continue
             self.reading.row(node)
+            assert node.index is not None
             # a feature that only the contrast prompt has is no function of this prompt
-            chosen = chosen & (encoded.indices == node.index)
-        rows = chosen.nonzero().flatten()
-        slopes = encoded.s_out[node.position] * (encoded.decoder[rows] @ here)
-        along = (slopes / encoded.s_in[node.position]) @ encoded.encoder[rows]
-        pull[node.position] = along if node.kind == "feature" else here - along
-        return pull
+            if (row := encoded.rows.get((node.position, node.index))) is not None:
+                which.append(n)
+                rows.append(row)
+        if rows:
+            chosen = torch.tensor(rows, device=gradient.device)
+            into = (torch.tensor(which, device=gradient.device), encoded.positions[chosen])
+            pulls.index_put_(into, self._pulled(site, chosen))
+        return pulls
+
+    def _pulled(self, site: Site, rows: Tensor) -> Tensor:
+        """`[len(rows), d]`: the pulls of active features, each at its own position."""
+        encoded = self.reading.clean[site]
+        at = encoded.positions[rows]
+        slopes = (encoded.decoder[rows] * self.gradients[site][at]).sum(dim=-1) * encoded.s_out[at]
+        return (slopes / encoded.s_in[at])[:, None] * encoded.encoder[rows]
 
     def upstream(self, node: NodeId) -> EdgesInto:
         """All edges into a node, computed when first asked for. Leaves have none."""
@@ -316,9 +332,11 @@ def attribute(
         gradient = result.gradients[site]
         result.effects[site] = effects_of(site, reading.split(site, gradient[None])[0])
         chosen = select(site, reading.encoded[site], result.effects[site])
-        pulls = [gradient, *(result.pull(parse_node(node)) for node in chosen)]
+        pulls = gradient[None]
+        if chosen:
+            pulls = torch.cat([pulls, result.pulls([parse_node(node) for node in chosen])])
         into: list[dict[Place, Scores]] = [{} for _ in chosen]
-        for place, product in cut.pull_back(site, torch.stack(pulls)).items():
+        for place, product in cut.pull_back(site, pulls).items():
             result.gradients[place] += product[0]
             for edges, scores in zip(into, reading.split(place, product[1:]), strict=True):
                 edges[place] = scores

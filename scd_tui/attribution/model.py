@@ -78,6 +78,10 @@ def hook_name(place: Point) -> str:
     return _EMBEDDINGS[place]
 
 
+_OUR_LEVEL = 1_000_000
+"""Marks the hooks of one forward pass, so that no others are taken off after it."""
+
+
 def _byte_decoder() -> dict[str, int]:
     """The character that byte-level BPE writes for each byte, inverted (GPT-2's encoder.py)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -140,6 +144,9 @@ class LanguageModel:
                     "model's tokenizer has none"
                 )
         self._bytes = _byte_decoder()
+        # The bridge makes this dict anew each time that it is asked, which takes longer than many a
+        # forward pass: so hooks are put on here, and not by its run_with_hooks.
+        self._points = dict(bridge.hook_dict)
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
@@ -252,7 +259,7 @@ class LanguageModel:
 
     def has(self, place: Point) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
-        return hook_name(place) in self._bridge.hook_dict
+        return hook_name(place) in self._points
 
     def forward(self, token_ids: Tensor, edits: Sequence[tuple[Point, Edit]] = ()) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
@@ -279,11 +286,13 @@ class LanguageModel:
         for site, several in mids.items():
             first, last = _mid_stream(site, several)
             hooks = [*first, *hooks, *last]
-        logits = self._bridge.run_with_hooks(
-            token_ids,
-            return_type="logits",
-            fwd_hooks=[(name, adapt(edit)) for name, edit in hooks],
-        )
+        try:
+            for name, edit in hooks:
+                self._points[name].add_hook(adapt(edit), level=_OUR_LEVEL)
+            logits = self._bridge(token_ids, return_type="logits")
+        finally:
+            for name, _ in hooks:
+                self._points[name].remove_hooks(level=_OUR_LEVEL)
         return logits
 
     def ids(self, tokens: Sequence[Token]) -> Tensor:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import torch
 from tiny import PROMPT, write_dictionaries, write_model
@@ -49,7 +50,7 @@ class Desk:
         def send(message: Message) -> None:
             self.sent.append(protocol.decode_event(protocol.frame(message)[protocol.PREFIX :]))
             self.seen(message)
-            if isinstance(message, protocol.Trusted):
+            if isinstance(message, protocol.Trusted) and message.trust.edges is not None:
                 self.finish()
 
         Server(self.inbox, send).run()
@@ -114,7 +115,9 @@ def test_an_attribution_streams_sites_then_the_circuit_then_measurements_then_tr
         for node in expected.nodes
     )
     assert attributed.circuit.edges == expected.edges
-    assert desk.only(protocol.Trusted).trust == expected.trust
+    nodes_alone, whole = (message.trust for message in desk.all(protocol.Trusted))
+    assert whole == expected.trust
+    assert nodes_alone == msgspec.structs.replace(whole, edges=None)
     order = [kinds.index(k) for k in ("Loaded", "SiteDone", "Attributed", "Measured", "Trusted")]
     assert order == sorted(order)
     measured = {n: v for m in desk.all(protocol.Measured) for n, v in m.exact.items()}
@@ -198,7 +201,7 @@ def test_a_cancelled_attribution_stops_between_two_sites_and_the_next_one_works(
     assert len(desk.all(protocol.SiteDone, 2)) == 1
     assert desk.only(protocol.Failed).kind == "cancelled"
     assert desk.only(protocol.Attributed).request == 3
-    assert desk.only(protocol.Trusted).request == 3
+    assert {message.request for message in desk.all(protocol.Trusted)} == {3}
 
 
 def test_cancelled_measurements_end_without_a_trust(desk: Desk) -> None:
@@ -226,7 +229,7 @@ def test_a_bad_request_gets_its_sentence_and_the_worker_goes_on(desk: Desk) -> N
         protocol.Load(request=3, model="tiny", device="tpu"),
         protocol.Load(request=4, model="tiny", device="cpu"),
         protocol.Complete(request=5, prompt=""),
-        protocol.Attribute(request=6, prompt=PROMPT, target="the cat"),
+        protocol.Attribute(request=6, prompt=PROMPT, target="the cat", contrast=7),
         protocol.Upstream(request=7, circuit=99, node=absent),
         protocol.Attribute(request=8, prompt=PROMPT, target=7),
         protocol.Upstream(request=9, circuit=8, node=absent),
@@ -241,7 +244,7 @@ def test_a_bad_request_gets_its_sentence_and_the_worker_goes_on(desk: Desk) -> N
         2: "no model 'nonesuch'",
         3: "use auto, cpu, cuda or cuda:N",
         5: "the prompt is empty",
-        6: "is 2 tokens",
+        6: "the contrast has 1 token and the target 2 tokens",
         7: "no longer in memory",
         9: "is not active in this prompt",
         10: "only features and errors",
@@ -252,7 +255,7 @@ def test_a_bad_request_gets_its_sentence_and_the_worker_goes_on(desk: Desk) -> N
     for number, words in said.items():
         assert failed[number].kind == "input"
         assert words in failed[number].message
-    assert desk.only(protocol.Trusted).request == 8
+    assert {message.request for message in desk.all(protocol.Trusted)} == {8}
 
 
 def test_a_fault_inside_is_reported_as_one_and_survived(
