@@ -284,11 +284,11 @@ def strongest(count: int, first: int = 0) -> Select:
     def select(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
         sizes = torch.where(encoded.positions >= first, scores.features.abs(), 0.0)
         order = torch.argsort(sizes, descending=True, stable=True)[:count]
-        chosen = [
-            feature_id(site, int(encoded.indices[row]), int(encoded.positions[row]))
-            for row in order.tolist()
-            if float(sizes[row]) != 0.0
-        ]
+        chosen = []
+        for row, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+            if size != 0.0:
+                position, index = encoded.pairs[row]
+                chosen.append(feature_id(site, index, position))
         worst = (
             first + int(scores.errors[first:].abs().argmax()) if first < len(scores.errors) else 0
         )
@@ -333,10 +333,12 @@ def attribute(
         result.effects[site] = effects_of(site, reading.split(site, gradient[None])[0])
         chosen = select(site, reading.encoded[site], result.effects[site])
         pulls = gradient[None]
-        if chosen:
-            pulls = torch.cat([pulls, result.pulls([parse_node(node) for node in chosen])])
+        targets = [parse_node(node) for node in chosen]
+        if targets:
+            pulls = torch.cat([pulls, result.pulls(targets)])
         into: list[dict[Place, Scores]] = [{} for _ in chosen]
-        for place, product in cut.pull_back(site, pulls).items():
+        at = [node.position for node in targets]
+        for place, product in cut.pull_back(site, pulls, at).items():
             result.gradients[place] += product[0]
             for edges, scores in zip(into, reading.split(place, product[1:]), strict=True):
                 edges[place] = scores

@@ -78,23 +78,19 @@ def _strongest_sources(
 ) -> list[tuple[NodeId, float]]:
     """The `count` sources of largest |weight| at a place, features and errors alike."""
     scores = into[place]
-    if not isinstance(place, Site):
-        names = [NodeRef(place, p).id for p in range(len(scores.leaves))]
-        weights = scores.leaves
-    else:
-        encoded = attribution.reading.encoded[place]
+    weights = scores.leaves
+    if isinstance(place, Site):
         weights = torch.cat([scores.features, scores.errors])
-        names = []
-    chosen = torch.argsort(weights.abs(), descending=True, stable=True)[:count].tolist()
+    chosen = torch.argsort(weights.abs(), descending=True, stable=True)[:count]
     found = []
-    for row in chosen:
-        weight = float(weights[row])
+    for row, weight in zip(chosen.tolist(), weights[chosen].tolist(), strict=True):
         if weight == 0.0:
             continue
         if not isinstance(place, Site):
-            name = names[row]
+            name = NodeRef(place, row).id
         elif row < len(scores.features):
-            name = feature_id(place, int(encoded.indices[row]), int(encoded.positions[row]))
+            position, index = attribution.reading.encoded[place].pairs[row]
+            name = feature_id(place, index, position)
         else:
             name = error_id(place, row - len(scores.features))
         found.append((name, weight))

@@ -6,14 +6,14 @@ site, from the copies just before it to its own output. Differentiating a site's
 follows exactly the paths that meet no other site: the direct paths of which edges are made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.model import Attention, Edit, LanguageModel, Place
+from scd_tui.attribution.model import Attention, Edit, LanguageModel, MlpInput, Place, Point
 from scd_tui.graph import Site, Token
 
 
@@ -24,7 +24,8 @@ class Cut:
     `order`: the places in the order in which the model computed them. `copies[place]` `[1, pos, ...]`
     are what the model went on with; `outputs[site]` what it had computed there; `logits`
     `[pos, vocabulary]`, attached to the copies that the head reads. `heads[layer]`
-    `[1, pos, heads, d_head]` is what its attention heads read, not cut.
+    `[1, pos, heads, d_head]` is what its attention heads read, not cut. `mlps[layer]`: the stream
+    `[1, pos, d]` that an MLP reads, not cut, and the MLP by itself, where it can be run so.
     """
 
     tokens: tuple[Token, ...]
@@ -33,6 +34,7 @@ class Cut:
     outputs: Mapping[Site, Tensor]
     logits: Tensor
     heads: Mapping[int, Tensor]
+    mlps: Mapping[int, tuple[Tensor, Callable[[Tensor], Tensor]]]
 
     def activation(self, place: Place) -> Tensor:
         """`[pos, d]`, without gradient, heads flattened."""
@@ -42,14 +44,42 @@ class Cut:
         """The places computed before a site, its possible sources."""
         return self.order[: self.order.index(site)]
 
-    def pull_back(self, site: Site, pulls: Tensor) -> dict[Place, Tensor]:
+    def pull_back(
+        self, site: Site, pulls: Tensor, at: Sequence[int] | None = None
+    ) -> dict[Place, Tensor]:
         """Vector-Jacobian products of a site's output along direct paths.
 
         `pulls` `[rows, pos, d]`; the answer has `[rows, pos, d_u]` for each place u that is
-        directly upstream, and no entry for the others.
+        directly upstream, and no entry for the others. `at` says of every row but the first at which
+        position alone it is not zero: an MLP then has only these to go through.
         """
         output = self.outputs[site]
+        if at and site.kind == "mlp_out" and site.layer in self.mlps:
+            stream, _ = self.mlps[site.layer]
+            through = self._through_mlp(site.layer, pulls, at)
+            return self._products(
+                stream, self._shaped(through, stream), self.before(site), batched=True
+            )
         return self._products(output, self._shaped(pulls, output), self.before(site), batched=True)
+
+    def _through_mlp(self, layer: int, pulls: Tensor, at: Sequence[int]) -> Tensor:
+        """`[rows, pos, d]`: products with an MLP's Jacobian, in as few rows as there are.
+
+        All positions of the first row and one of each other are run and differentiated side by side.
+        """
+        stream, mlp = self.mlps[layer]
+        x = stream.detach()[0]
+        places = torch.tensor(at, device=x.device)
+        numbers = torch.arange(1, len(pulls), device=x.device)
+        with torch.enable_grad():
+            rows = torch.cat([x, x[places]]).requires_grad_()
+            (found,) = torch.autograd.grad(
+                mlp(rows[None])[0], rows, torch.cat([pulls[0], pulls[numbers, places]])
+            )
+        products = torch.zeros_like(pulls)
+        products[0] = found[: len(x)]
+        products[numbers, places] = found[len(x) :]
+        return products
 
     def pull_back_by_head(
         self, site: Site, pulls: Tensor
@@ -137,20 +167,33 @@ def cut_forward(
 
     embeddings: tuple[Place, ...] = ("token", "pos")
     heads: dict[int, Tensor] = {}
+    streams: dict[int, Tensor] = {}
 
     def look_at(layer: int, z: Tensor) -> Tensor:
         heads[layer] = z
         return z
 
-    edits: list[tuple[Place | Attention, Edit]] = [
+    def look_before(layer: int, stream: Tensor) -> Tensor:
+        streams[layer] = stream
+        return stream
+
+    edits: list[tuple[Point, Edit]] = [
         (place, partial(cut_at, place))
         for place in (*(leaf for leaf in embeddings if model.has(leaf)), *sites)
     ]
     for layer in range(model.layers):
-        # after the cuts, so that a cut z is seen as its readers see it
+        # after the cuts, so that a cut z or stream is seen as its readers see it
         edits.append((Attention(layer, "z"), partial(look_at, layer)))
+        if model.has(MlpInput(layer)):
+            edits.append((MlpInput(layer), partial(look_before, layer)))
         if freeze_patterns:
             edits.append((Attention(layer, "pattern"), torch.Tensor.detach))
     with torch.enable_grad():
         logits = model.forward(model.ids(tokens), edits)
-    return Cut(tokens, tuple(order), copies, outputs, logits[0], heads)
+    mlps = {}
+    for site, written in outputs.items():
+        if site.kind == "mlp_out" and site.layer in streams:
+            stream = streams[site.layer]
+            if (mlp := model.mlp(site.layer, stream, written)) is not None:
+                mlps[site.layer] = (stream, mlp)
+    return Cut(tokens, tuple(order), copies, outputs, logits[0], heads, mlps)

@@ -72,10 +72,14 @@ class Encoded:
         return self.strengths[:, None] * self.decoder
 
     @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Position and index of each of the `m`."""
+        return list(zip(self.positions.tolist(), self.indices.tolist(), strict=True))
+
+    @cached_property
     def rows(self) -> dict[tuple[int, int], int]:
         """Where each active (feature, position) stands, by position and index."""
-        places = zip(self.positions.tolist(), self.indices.tolist(), strict=True)
-        return {place: row for row, place in enumerate(places)}
+        return {pair: row for row, pair in enumerate(self.pairs)}
 
     @cached_property
     def slots(self) -> Tensor:

@@ -38,6 +38,13 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class MlpInput:
+    """The stream `[batch, pos, d]` that a layer's MLP reads, in blocks where attention comes before it."""
+
+    layer: int
+
+
+@dataclass(frozen=True)
 class Neurons:
     """A layer's MLP neurons `[batch, pos, d_mlp]`, to be looked at or replaced.
 
@@ -50,7 +57,7 @@ class Neurons:
         return f"MLP neurons in layer {self.layer}"
 
 
-Point = Place | Attention | Neurons
+Point = Place | Attention | Neurons | MlpInput
 """Whatever can be looked at or replaced."""
 
 Edit = Callable[[Tensor], Tensor]
@@ -73,6 +80,8 @@ def hook_name(place: Point) -> str:
         return f"blocks.{place.layer}.mlp.hook_post"
     if isinstance(place, Attention):
         return f"blocks.{place.layer}.attn.hook_{place.part}"
+    if isinstance(place, MlpInput):
+        return f"blocks.{place.layer}.{_HOOKS['resid_mid']}"
     if isinstance(place, Site):
         return f"blocks.{place.layer}.{_HOOKS[place.kind]}"
     return _EMBEDDINGS[place]
@@ -147,6 +156,7 @@ class LanguageModel:
         # The bridge makes this dict anew each time that it is asked, which takes longer than many a
         # forward pass: so hooks are put on here, and not by its run_with_hooks.
         self._points = dict(bridge.hook_dict)
+        self._mlps: dict[int, bool] = {}
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
@@ -260,6 +270,33 @@ class LanguageModel:
     def has(self, place: Point) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._points
+
+    def mlp(self, layer: int, stream: Tensor, example: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """A layer's MLP by itself, from the stream that it reads to what it writes, both `[batch, n, d]`.
+
+        It works position by position, on as many as are given. `stream` and `example` are what it once
+        read and wrote: None where the block does anything else between the two.
+        """
+        block = self._bridge.blocks[layer]
+
+        def run(x: Tensor) -> Tensor:
+            out = block.mlp(block.ln2(x))
+            written: Tensor = out[0] if isinstance(out, tuple) else out
+            if hasattr(block, "ln2_post"):
+                written = block.ln2_post(written)
+            return written
+
+        if layer not in self._mlps:
+            try:
+                with torch.no_grad():
+                    again = run(stream.detach())
+                close = again.shape == example.shape and torch.allclose(
+                    again, example, rtol=1e-4, atol=1e-4
+                )
+            except (AttributeError, TypeError):  # a block of other parts
+                close = False
+            self._mlps[layer] = close
+        return run if self._mlps[layer] else None
 
     def forward(self, token_ids: Tensor, edits: Sequence[tuple[Point, Edit]] = ()) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.

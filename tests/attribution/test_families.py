@@ -169,6 +169,33 @@ def linear_f(
     return float(seen[0] @ encoded.encoder[row] / encoded.s_in[q])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["sublayers", "with gaps", "everything"])
+def test_an_mlp_run_by_itself_pulls_back_as_the_whole_pass_does(
+    models: dict[str, LanguageModel], family: str, name: str
+) -> None:
+    sites = tuple(s for s in SITE_SETS[name] if family != "pythia" or s.kind != "resid_mid")
+    attribution = attribution_of(models[family], family, sites, nothing)
+    cut = attribution.reading.cut
+    assert set(cut.mlps) == (
+        set() if family == "pythia" else {s.layer for s in sites if s.kind == "mlp_out"}
+    )
+    for layer in cut.mlps:
+        site = Site(layer, "mlp_out")
+        generator = torch.Generator().manual_seed(layer)
+        pulls = torch.randn(4, *cut.activation(site).shape, generator=generator).double()
+        at = [2, 0, 2]
+        for row, position in enumerate(at, start=1):
+            alone = pulls[row, position].clone()
+            pulls[row] = 0
+            pulls[row, position] = alone
+        expected, found = cut.pull_back(site, pulls), cut.pull_back(site, pulls, at)
+        assert expected.keys() == found.keys()
+        for place, products in expected.items():
+            assert float(products.abs().max()) > 0
+            torch.testing.assert_close(found[place], products, atol=close(family), rtol=1e-5)
+
+
 def test_in_parallel_blocks_attention_is_not_upstream_of_the_mlp(
     models: dict[str, LanguageModel],
 ) -> None:
