@@ -173,7 +173,9 @@ def prune(
 
 def _fewest(values: Mapping[Item, float], share: float) -> list[Item]:
     """The largest, as many as it takes to come to this share of the sum; ties in the given order."""
-    wanted, so_far, found = share * sum(values.values()), 0.0, []
+    # all of them may be reached before the last, where that is too small to change the sum
+    wanted = share * sum(values.values()) if share < 1 else float("inf")
+    so_far, found = 0.0, []
     for item, value in sorted(values.items(), key=lambda pair: -pair[1]):
         if so_far >= wanted or value <= 0.0:
             break

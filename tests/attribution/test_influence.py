@@ -105,6 +105,12 @@ def test_what_no_longer_leads_to_the_root_goes() -> None:
     assert [edge.source for edge in kept.edges] == [node(1), node(2)]
 
 
+def test_all_of_the_influence_is_every_node_that_has_any() -> None:
+    nodes = {ROOT: 1.0, node(1): 1.0, node(2): 1e-200, node(3): 0.0}
+    edges = {Edge(name, ROOT, 1.0): value for name, value in nodes.items() if name != ROOT}
+    assert set(prune(ROOT, nodes, edges, 1.0, 1.0).nodes) == {ROOT, node(1), node(2)}
+
+
 @given(st.data())
 def test_pruning_keeps_only_what_is_there_and_reaches_the_root(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12))
