@@ -288,3 +288,13 @@ def test_the_other_settings_are_kept_in_the_file_and_change_what_is_found(
         1,
         3,
     }
+
+
+def test_streamed_dictionaries_make_the_same_circuit(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = attributed(capsys, PROMPT, "--target", " Mary", "--contrast", " John", "--stream")
+    kept = decode_circuit(saved.read_bytes())
+    assert [n.id for n in found.nodes if n.top] == [n.id for n in kept.nodes if n.top]
+    effects = {n.id: n.effect for n in kept.nodes}
+    assert all(n.effect == pytest.approx(effects[n.id], abs=1e-4) for n in found.nodes if n.top)

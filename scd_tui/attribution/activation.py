@@ -5,8 +5,8 @@ have no encoder column to differentiate along, or whose output is not a reconstr
 BatchTopK and Matryoshka dictionaries are saved by sae_lens as JumpReLU ones.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -79,13 +79,18 @@ class Activation(Protocol):
         """The same encoder and decoder behind a ReLU, whatever selects here."""
         ...
 
+    def on(self, device: torch.device) -> "Activation":
+        """The same with weights there."""
+        ...
+
 
 def product(z: Tensor, w_enc: Tensor) -> Tensor:
-    """z W_enc `[pos, d_sae]` of `[pos, d]` and `[d, d_sae]`, its columns each in one piece.
+    """z W_enc `[pos, d_sae]` of `[pos, d]` and `[d, d_sae]`, however these lie in memory.
 
-    Written from the other side: on a CPU the few rows of z make the usual way twice as slow.
+    Where each column is in one piece it is written from the other side: on a CPU the few rows of z make
+    the usual way twice as slow.
     """
-    return (w_enc.T @ z.T).T
+    return (w_enc.T @ z.T).T if w_enc.stride(0) == 1 else z @ w_enc
 
 
 def summed(w_dec: Tensor, chosen: Chosen, weights: Tensor, positions: int) -> Tensor:
@@ -97,7 +102,18 @@ def summed(w_dec: Tensor, chosen: Chosen, weights: Tensor, positions: int) -> Te
 
 
 @dataclass(frozen=True)
-class Rectified:
+class _Weights:
+    """Tensors, all on one device."""
+
+    def on(self, device: torch.device) -> Self:
+        """The same there."""
+        tensors = ((field.name, getattr(self, field.name)) for field in fields(self))
+        there = {name: value.to(device) for name, value in tensors if isinstance(value, Tensor)}
+        return replace(self, **there)
+
+
+@dataclass(frozen=True)
+class Rectified(_Weights):
     """ReLU, or JumpReLU where there is a threshold `[d_sae]`, in units of the pre-activation."""
 
     w_enc: Tensor
@@ -123,7 +139,7 @@ class Rectified:
 
 
 @dataclass(frozen=True)
-class Top:
+class Top(_Weights):
     """The k largest, rectified; or with `signed` the k of largest magnitude with their signs.
 
     With `norms` `[d_sae]` the pre-activations are multiplied by the decoder's norms before the
@@ -169,7 +185,7 @@ class Top:
 
 
 @dataclass(frozen=True)
-class Gated:
+class Gated(_Weights):
     """One threshold decides, another affine function of the same product says how strongly.
 
     f = [z W_enc + b_gate > 0] · ReLU(z W_enc · exp(r_mag) + b_mag)   (Rajamanoharan et al. 2024)
@@ -198,11 +214,11 @@ class Gated:
         return Rectified(self.w_enc * self.r_mag.exp(), self.b_mag, self.w_dec)
 
 
-def activation_of(site: Site, sae: SAE) -> Activation:
+def activation_of(site: Site, sae: SAE, *, in_place: bool = False) -> Activation:
     """How this SAE selects. Raises InputError on architectures that cannot be attributed through.
 
     The SAE's W_enc is laid out anew, with each feature's column in one piece, so that those of the
-    active features are quickly gathered.
+    active features are quickly gathered; unless it is to stay in place.
     """
     architecture = sae.cfg.architecture()
     if architecture in _REFUSED:
@@ -212,7 +228,8 @@ def activation_of(site: Site, sae: SAE) -> Activation:
             f"the dictionary at {site} has architecture {architecture!r}, which is not supported: "
             "use standard, topk, abstopk, jumprelu, gated, or what sae_lens saves as one of them"
         )
-    sae.W_enc.data = sae.W_enc.data.T.contiguous().T
+    if not in_place:
+        sae.W_enc.data = sae.W_enc.data.T.contiguous().T
     if architecture in ("topk", "abstopk"):
         norms = sae.W_dec.norm(dim=-1) if sae.cfg.rescale_acts_by_decoder_norm else None
         k = int(sae.cfg.k)

@@ -149,10 +149,17 @@ def _quickest(activation: Activation) -> Activation:
 
 
 class Dictionary:
-    """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover."""
+    """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover.
 
-    def __init__(self, site: Site, sae: SAE) -> None:
-        self.activation: Activation = _quickest(activation_of(site, sae))
+    With `in_place` its weights stay as and where they are, in a file that is mapped into memory or on
+    another device than the activations: then they are sent there for the time of a reading. Without,
+    they are laid out for speed.
+    """
+
+    def __init__(self, site: Site, sae: SAE, *, in_place: bool = False) -> None:
+        self.activation: Activation = activation_of(site, sae, in_place=in_place)
+        if not in_place:
+            self.activation = _quickest(self.activation)
         normalisation = sae.cfg.normalize_activations
         if normalisation in _TO_FOLD:
             raise InputError(f"the dictionary at {site} {_TO_FOLD[normalisation]}")
@@ -240,9 +247,17 @@ class Dictionary:
         z = (x - mu[:, None]) / s_in[:, None]
         return z - self.b_dec if self.applies_b_dec else z
 
+    def on(self, device: torch.device) -> "Dictionary":
+        """The same dictionary there: itself, or a copy that takes memory for as long as it is held."""
+        if self.b_dec.device == device:
+            return self
+        return self.with_features(self.activation.on(device), b_dec=self.b_dec.to(device))
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> Encoded:
         """Read activations `[pos, d]`."""
+        if x.device != self.b_dec.device:
+            return self.on(x.device).encode(x)
         mu, s_in, s_out = self.scales(x)
         chosen: Chosen = self.activation.choose(self.normalised(x, mu, s_in))
         encoder, bias, decoder = self.activation.rows(chosen)
@@ -268,6 +283,8 @@ class Dictionary:
 
         Needs no memory for rows of active features, of which a dictionary that is run wrongly has many.
         """
+        if x.device != self.b_dec.device:
+            return self.on(x.device).reconstruct(x)
         mu, s_in, s_out = self.scales(x)
         chosen = self.activation.choose(self.normalised(x, mu, s_in))
         written = self.activation.write(chosen, len(x)) + self.b_dec

@@ -29,9 +29,13 @@ def load(
     spec: ModelSpec,
     device: torch.device,
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    *,
+    stream: bool = False,
 ) -> LoadedModel:
     """Load a model and its dictionaries in float32, whatever they are stored in.
 
+    With `stream` the dictionaries' weights stay in their files, mapped into memory, and are read from
+    there site by site: that takes no memory of our own, as long as they are stored in float32.
     `on_progress(stage, done, total)` is called as pieces arrive; what it raises ends the loading.
     Raises InputError when a dictionary does not fit the model.
     """
@@ -47,8 +51,9 @@ def load(
         on_progress(f"loading the dictionary at {site}", done, total)
         if site.layer >= model.layers or not model.has(site):
             raise InputError(f"{path.name} is at {site}, and the model has no such place")
-        sae = SAE.load_from_disk(path, device=str(device), dtype="float32")
-        dictionaries[site] = Dictionary(site, sae)
+        where = "cpu" if stream else str(device)
+        sae = SAE.load_from_disk(path, device=where, dtype="float32")
+        dictionaries[site] = Dictionary(site, sae, in_place=stream)
         if dictionaries[site].d_in != model.width_at(site):
             raise InputError(
                 f"{path.name} reads activations of width {dictionaries[site].d_in} and the model "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.activation import Chosen, Rectified, summed
+from scd_tui.attribution.activation import Chosen, Rectified, Top, summed
 
 LEAST_FEATURES = 8192
 """Under this a dictionary's product is over before there is anything to gain."""
@@ -139,3 +139,6 @@ class ScreenedTop:
 
     def plain(self) -> Rectified:
         return Rectified(self.columns.all().T, self.b_enc, self.w_dec)
+
+    def on(self, device: torch.device) -> Top:
+        return Top(self.columns.all().T, self.b_enc, self.w_dec, self.k).on(device)

@@ -5,7 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_model_options, add_prompt, device, positive, prompt_text
+from scd_tui.commands.options import (
+    add_model_options,
+    add_prompt,
+    add_stream,
+    device,
+    positive,
+    prompt_text,
+)
 from scd_tui.errors import InputError
 
 
@@ -58,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         help="hold where attention looks fixed, as circuit-tracer does",
     )
     add_model_options(parser)
+    add_stream(parser)
     parser.add_argument(
         "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
     )
@@ -85,7 +93,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
 
-    loaded = load(spec, device(arguments.device))
+    loaded = load(spec, device(arguments.device), stream=arguments.stream)
     explanation = explain(
         loaded,
         prompt,

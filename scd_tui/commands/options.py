@@ -28,6 +28,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_stream(parser: argparse.ArgumentParser) -> None:
+    """`--stream`."""
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="leave the dictionaries in their files and read them from there, which is slower and "
+        "takes next to no memory",
+    )
+
+
 def add_prompt(parser: argparse.ArgumentParser) -> None:
     """The prompt, as an argument or from a file; `prompt_text` reads it."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to complete")
