@@ -40,6 +40,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
     assert done.returncode == 0, done.stderr
     for word in (
         "attribute",
+        "bench",
         "check",
         "open",
         "trust",
@@ -67,6 +68,10 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["trust", "/nonexistent.toml"], "is not a prompt set"),
         (["check", "dmo"], "no model 'dmo': use demo"),
         (["check", "--text", "/nonexistent"], "/nonexistent cannot be read"),
+        (
+            ["bench", "--model", "dmo"],
+            "no model 'dmo': use demo (or, with random weights, gpt2-shape",
+        ),
         (["validate", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
         (["validate", str(PROMPTS)], "cannot be opened: not a circuit file"),
     ],
@@ -86,6 +91,7 @@ def test_a_wrong_call_gets_one_line_and_exit_code_2(
         ["attribute", "x", "--top", "0"],
         ["attribute", "x", "--metric", "loss"],
         ["check", "--tokens", "0"],
+        ["bench", "--top", "0"],
         ["--nope"],
     ],
 )

@@ -11,7 +11,9 @@ import scd_tui
 ROOT = Path(scd_tui.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 RANKS = {
-    **dict.fromkeys(["", "graph", "curves", "judge", "text", "numbers", "errors", "files"], 0),
+    **dict.fromkeys(
+        ["", "graph", "curves", "judge", "timings", "text", "numbers", "errors", "files"], 0
+    ),
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,
     "bench": 3,

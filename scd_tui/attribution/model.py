@@ -175,6 +175,11 @@ class LanguageModel:
         )
 
     @property
+    def bridge(self) -> TransformerBridge:
+        """The library's own model, for what computes without this class."""
+        return self._bridge
+
+    @property
     def layers(self) -> int:
         return int(self._bridge.cfg.n_layers)
 

@@ -5,47 +5,23 @@ without any download. What is found means nothing.
 """
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from sae_lens.saes import TopKSAE, TopKSAEConfig
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import use_exact_float32
+from scd_tui.bench.sizes import Shape
 from scd_tui.graph import Site, SiteKind
 
 KINDS: tuple[SiteKind, ...] = ("attn_out", "mlp_out", "resid_post")
 _SEED = 0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A GPT-2 with one layer-normed TopK dictionary a sublayer."""
-
-    name: str
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
-    context: int
-    features: int
-    active: int
-
-
-SHAPES = {
-    shape.name: shape
-    for shape in (
-        Shape("gpt2-shape", 12, 768, 12, 50257, 1024, 32_768, 32),
-        Shape("gpt2-shape-128k", 12, 768, 12, 50257, 1024, 131_072, 32),
-        Shape("tiny-shape", 2, 64, 4, 512, 256, 512, 8),
-    )
-}
-"""`gpt2-shape` is GPT-2 small with the OpenAI v5 dictionaries, 32k and 128k."""
 
 
 def _write_tokenizer(folder: Path) -> None:
@@ -63,6 +39,7 @@ def _write_tokenizer(folder: Path) -> None:
 def random_model(shape: Shape, device: torch.device) -> LanguageModel:
     """The model, loaded the way that every model is."""
     use_exact_float32()
+    disable_progress_bar()
     torch.manual_seed(_SEED)
     with tempfile.TemporaryDirectory() as folder:
         _write_tokenizer(Path(folder))
@@ -101,16 +78,45 @@ def random_sae(shape: Shape, device: torch.device, generator: torch.Generator) -
     return sae
 
 
+def sites_of(shape: Shape) -> tuple[Site, ...]:
+    """A site at every sublayer, in order of computation."""
+    return tuple(Site(layer, kind) for layer in range(shape.layers) for kind in KINDS)
+
+
+def random_saes(shape: Shape, device: torch.device) -> Iterator[tuple[Site, TopKSAE]]:
+    """An SAE at every sublayer, and the same ones at every call.
+
+    Each has weights of its own; but those of a streamed shape are one file under as many names, mapped
+    into memory, which takes as long to read as different ones and less room on the disk.
+    """
+    generator = torch.Generator(device).manual_seed(_SEED)
+    if not shape.streamed:
+        for site in sites_of(shape):
+            yield site, random_sae(shape, device, generator)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / "first"
+        cpu = torch.device("cpu")
+        sae = random_sae(shape, cpu, torch.Generator(cpu).manual_seed(_SEED))
+        sae.W_enc.data = sae.W_enc.data.contiguous()
+        sae.save_model(first)
+        for site in sites_of(shape):
+            link = Path(folder) / str(site)
+            link.mkdir()
+            for file in first.iterdir():
+                (link / file.name).hardlink_to(file)
+            # what is mapped stays there when its names are gone
+            yield site, TopKSAE.load_from_disk(link, device="cpu", dtype="float32")
+
+
 def random_dictionaries(
     shape: Shape,
     device: torch.device,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[Site, Dictionary]:
-    """A dictionary at every sublayer, each with weights of its own."""
-    generator = torch.Generator(device).manual_seed(_SEED)
-    sites = [Site(layer, kind) for layer in range(shape.layers) for kind in KINDS]
+    """A dictionary at every sublayer, of `random_saes`."""
     found = {}
-    for done, site in enumerate(sites, start=1):
-        found[site] = Dictionary(site, random_sae(shape, device, generator))
-        on_progress(done, len(sites))
+    for site, sae in random_saes(shape, device):
+        found[site] = Dictionary(site, sae, in_place=shape.streamed)
+        on_progress(len(found), len(sites_of(shape)))
     return found

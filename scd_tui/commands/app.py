@@ -17,6 +17,7 @@ commands:
   scd-tui check [MODEL]       measure whether its dictionaries are loaded as they were trained
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
   scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone
+  scd-tui bench               measure speed and memory, beside the published procedure
   scd-tui worker              the process that owns the device; the app starts it
 
 A prompt that is a command's name goes behind two dashes: scd-tui -- open

@@ -1,0 +1,83 @@
+"""`scd-tui bench`: speed and memory, as ratios of what is measured in one run."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scd_tui.commands.options import add_device, device, positive
+from scd_tui.errors import InputError
+
+if TYPE_CHECKING:
+    from scd_tui.bench.sizes import Shape
+    from scd_tui.catalog.models import ModelSpec
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui bench",
+        description="Measure how fast a circuit is made and what memory it takes, beside the dictionaries' "
+        "encoder products alone and beside the published procedure.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model",
+        default="demo",
+        metavar="NAME",
+        help="model, or random weights of a published size: gpt2-shape, gpt2-shape-128k, tiny-shape "
+        "(default: demo)",
+    )
+    parser.add_argument(
+        "--tokens", type=positive, default=15, metavar="N", help="prompt length (default: 15)"
+    )
+    parser.add_argument(
+        "--top", type=positive, default=10, metavar="N", help="features a site (default: 10)"
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print every number as JSON")
+    parser.add_argument(
+        "--no-reference", action="store_true", help="leave the published procedure out"
+    )
+    return parser
+
+
+def _named(name: str) -> "Shape | ModelSpec":
+    from scd_tui.bench.sizes import SHAPES
+    from scd_tui.catalog.models import find
+
+    if name in SHAPES:
+        return SHAPES[name]
+    try:
+        return find(name)
+    except InputError as error:
+        raise InputError(f"{error} (or, with random weights, {', '.join(SHAPES)})") from None
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    wanted = _named(arguments.model)
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.bench.measure import measure
+    from scd_tui.bench.sizes import Shape
+    from scd_tui.bench.subject import catalogued_subject, random_subject
+    from scd_tui.export.bench_table import encode, render
+
+    subject = random_subject(wanted) if isinstance(wanted, Shape) else catalogued_subject(wanted)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        timings = measure(
+            subject,
+            device(arguments.device),
+            tokens=arguments.tokens,
+            top=arguments.top,
+            with_reference=not arguments.no_reference,
+            on_progress=lambda doing, done, total: progress.update(
+                task, description=doing, completed=done, total=total
+            ),
+        )
+    sys.stdout.write(encode(timings).decode() if arguments.json else render(timings))
+    return 0
