@@ -185,6 +185,39 @@ def test_measured_edges_do_not_depend_on_what_shares_their_batch(
     )
 
 
+def test_through_attention_the_measured_edge_is_what_a_run_by_hand_shows(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    """One source taken out where it stands and nowhere else, all other places as in the clean run."""
+    reading, place = attribution.reading, Site(1, "resid_post")
+    for node in attribution.selected[Site(2, "attn_out")]:
+        target, sources = parse_node(node), sources_of(attribution, node, place, 3)
+        for source, weight in zip(
+            sources, exact_edges(tiny_model, attribution, node, sources), strict=True
+        ):
+            changed = reading.cut.activation(place).clone()
+            changed[source.position] -= reading.written(source)
+            arrived: list[torch.Tensor] = []
+
+            def look(x: torch.Tensor, arrived: list = arrived) -> torch.Tensor:
+                arrived.append(x[0])
+                return x
+
+            held = {p: reading.cut.activation(p) for p in reading.cut.order if p != target.site}
+            held[place] = changed
+            edits = [
+                (p, lambda x, value=value: value.reshape(x.shape)) for p, value in held.items()
+            ]
+            with torch.no_grad():
+                tiny_model.forward(
+                    tiny_model.ids(reading.cut.tokens), [*edits, (target.site, look)]
+                )
+            missing = reading.cut.activation(target.site) - arrived[0]
+            expected = float((missing * attribution.pull(target)).sum())
+            assert weight == pytest.approx(expected, abs=1e-5)
+            assert abs(weight) > 1e-4
+
+
 def test_edges_into_different_targets_share_a_pass_as_if_each_were_alone(
     tiny_model: LanguageModel, attribution: Attribution
 ) -> None:
