@@ -21,6 +21,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     return LanguageModel.boot(folder, torch.device("cpu"))
 
 
+@pytest.fixture(scope="session")
+def varied_model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
+    """A random GPT-2 whose likeliest token is another one at most positions."""
+    folder = write_model(tmp_path_factory.mktemp("varied"), biases=0.05)
+    return LanguageModel.boot(folder, torch.device("cpu"))
+
+
 @pytest.fixture(scope="session", params=DIFFERENT_KINDS, ids=str)
 def dictionaries(request: pytest.FixtureRequest) -> dict[Site, Dictionary]:
     """A random dictionary at every sublayer of `tiny_model`, of quite different kinds."""

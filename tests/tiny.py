@@ -43,8 +43,14 @@ def write_tokenizer(folder: Path) -> int:
     return len(fast)
 
 
-def write_model(folder: Path, *, layers: int = 3, width: int = 32, seed: int = 0) -> Path:
-    """Save a random GPT-2 with its tokenizer as a Hugging Face directory."""
+def write_model(
+    folder: Path, *, layers: int = 3, width: int = 32, seed: int = 0, biases: float = 0.3
+) -> Path:
+    """Save a random GPT-2 with its tokenizer as a Hugging Face directory.
+
+    `biases` is their standard deviation; beside 0.3 tokens matter so little that the model's favourite
+    is the same at every position.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = write_tokenizer(folder)
     torch.manual_seed(seed)
@@ -63,7 +69,7 @@ def write_model(folder: Path, *, layers: int = 3, width: int = 32, seed: int = 0
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
-                parameter.normal_(0, 0.3)
+                parameter.normal_(0, biases)
     model.save_pretrained(folder)
     return folder
 

@@ -103,45 +103,59 @@ def exact_edges(
     sources: Sequence[NodeRef],
     batch: int = BATCH,
 ) -> list[float]:
-    """Weights `[len(sources)]` of edges into one target, measured, in the metric's unit.
+    """Weights `[len(sources)]` of edges into one target, as `measured_edges` finds them."""
+    edges = [(source, target) for source in sources]
+    return [
+        weight for group in measured_edges(model, attribution, edges, batch) for weight in group
+    ]
+
+
+@torch.no_grad()
+def measured_edges(
+    model: LanguageModel,
+    attribution: Attribution,
+    edges: Sequence[tuple[NodeRef, NodeId]],
+    batch: int = BATCH,
+) -> Iterator[list[float]]:
+    """Weights of edges (source, target), measured, in the metric's unit; `batch` a forward pass.
 
     Raises InputError on sources that cannot be removed, and on targets that have no edges.
     """
-    reading = attribution.reading
-    ref = parse_node(target)
-    if ref.kind in ("token", "pos"):
-        raise InputError(f"{target} is an embedding: no edge leads into it")
-    weights: list[float] = []
-    for start in range(0, len(sources), batch):
-        group = sources[start : start + batch]
-        for node in group:
-            reading.check(node)
-        weights += _edges_at_once(model, attribution, ref, group).tolist()
-    return weights
+    for source, target in edges:
+        attribution.reading.check(source)
+        if parse_node(target).kind in ("token", "pos"):
+            raise InputError(f"{target} is an embedding: no edge leads into it")
+    for start in range(0, len(edges), batch):
+        yield _edges_at_once(model, attribution, edges[start : start + batch])
 
 
 def _edges_at_once(
-    model: LanguageModel, attribution: Attribution, target: NodeRef, sources: Sequence[NodeRef]
-) -> Tensor:
-    """`[len(sources)]`, one forward pass."""
+    model: LanguageModel, attribution: Attribution, edges: Sequence[tuple[NodeRef, NodeId]]
+) -> list[float]:
+    """`[len(edges)]`, one forward pass: as every site goes on from what it is given, rows of different
+    targets do not disturb each other."""
     reading = attribution.reading
-    arrived: list[Tensor] = []
+    targets = [parse_node(target) for _, target in edges]
+    pulls = {ref: attribution.pull(ref) for ref in {*targets} if ref.site is not None}
+    weights = [0.0] * len(edges)
 
     def hold(place: Place, activation: Tensor) -> Tensor:
-        if place == target.site:
-            arrived.append(activation.flatten(start_dim=2))
         clean = reading.cut.activation(place)
-        rows = clean.repeat(len(sources), 1, 1)
-        for row, source in enumerate(sources):
+        arrived = activation.flatten(start_dim=2)
+        rows = clean.repeat(len(edges), 1, 1)
+        for row, (source, _) in enumerate(edges):
+            if targets[row].site == place:
+                weights[row] = float(((clean - arrived[row]) * pulls[targets[row]]).sum())
             if source.site == place:
                 rows[row, source.position] -= reading.written(source)
         return rows.reshape(activation.shape)
 
     logits = model.forward(
-        model.ids(reading.cut.tokens).expand(len(sources), -1),
+        model.ids(reading.cut.tokens).expand(len(edges), -1),
         [(place, partial(hold, place)) for place in reading.cut.order],
     )
-    if target.site is None:
-        return attribution.value - metric_value(attribution.target, logits)
-    missing = reading.cut.activation(target.site) - arrived[0]
-    return (missing * attribution.pull(target)).sum(dim=(1, 2))
+    lost = attribution.value - metric_value(attribution.target, logits)
+    for row, ref in enumerate(targets):
+        if ref.site is None:
+            weights[row] = float(lost[row])
+    return weights

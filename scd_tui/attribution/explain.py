@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 import torch
 
-from scd_tui.attribution.ablation import ablated_logits, exact_edges, exact_effects
+from scd_tui.attribution.ablation import ablated_logits, exact_effects, measured_edges
 from scd_tui.attribution.attribute import Attribution, attribute, read, strongest
 from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
 from scd_tui.attribution.load import LoadedModel
@@ -164,16 +164,15 @@ def measure(explanation: Explanation) -> Iterator[tuple[dict[NodeRef, float], in
 
 
 def measure_edges(explanation: Explanation) -> Iterator[TrustScores | None]:
-    """Measure the strongest edges, one target after the other: at last their trust, until then None."""
+    """Measure the strongest edges, batch by batch: at last their trust, until then None."""
     attribution = explanation.attribution
-    estimates: list[float] = []
+    edges = edges_to_measure(attribution)
+    ends = [(parse_node(edge.source), edge.target) for edge in edges]
     exact: list[float] = []
-    for target, edges in edges_to_measure(attribution).items():
-        sources = [parse_node(edge.source) for edge in edges]
-        exact += exact_edges(explanation.loaded.model, attribution, target, sources)
-        estimates += [edge.weight for edge in edges]
+    for batch in measured_edges(explanation.loaded.model, attribution, ends):
+        exact += batch
         yield None
-    yield trust_scores(estimates, exact)
+    yield trust_scores([edge.weight for edge in edges], exact)
 
 
 def measured_circuit(explanation: Explanation) -> Circuit:

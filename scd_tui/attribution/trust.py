@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution
-from scd_tui.graph import Edge, NodeId, NodeRef, Site, SiteTrust, Trust, TrustScores, feature_id
+from scd_tui.graph import Edge, NodeRef, Site, SiteTrust, Trust, TrustScores, feature_id
 
 OVERALL = 100
 """Features measured for a circuit, the strongest of all sites; and edges."""
@@ -51,6 +51,12 @@ def trust_scores(estimates: Sequence[float], exact: Sequence[float]) -> TrustSco
     )
 
 
+def _counted(attribution: Attribution, site: Site, values: Tensor) -> Tensor:
+    """`[m]`: sizes of what a site's features have; 0 at positions that trust does not look at."""
+    looked_at = attribution.reading.encoded[site].positions >= attribution.first
+    return torch.where(looked_at, values.abs(), 0.0)
+
+
 def strongest_features(
     attribution: Attribution, count: int, site: Site | None = None
 ) -> list[NodeRef]:
@@ -59,14 +65,13 @@ def strongest_features(
     found: list[tuple[float, NodeRef]] = []
     for at in sites:
         encoded = attribution.reading.encoded[at]
-        counts = encoded.positions >= attribution.first
-        effects = torch.where(counts, attribution.effects[at].features, 0.0)
-        for row in torch.argsort(effects.abs(), descending=True, stable=True)[:count].tolist():
-            if float(effects[row]) != 0.0:
+        sizes = _counted(attribution, at, attribution.effects[at].features)
+        for row in torch.argsort(sizes, descending=True, stable=True)[:count].tolist():
+            if float(sizes[row]) != 0.0:
                 node = NodeRef(
                     "feature", int(encoded.positions[row]), at, int(encoded.indices[row])
                 )
-                found.append((abs(float(effects[row])), node))
+                found.append((float(sizes[row]), node))
     found.sort(key=lambda pair: (-pair[0], str(pair[1])))
     return [node for _, node in found[:count]]
 
@@ -79,32 +84,34 @@ def nodes_to_measure(attribution: Attribution) -> list[NodeRef]:
     return list(wanted)
 
 
-def edges_to_measure(attribution: Attribution, count: int = OVERALL) -> dict[NodeId, list[Edge]]:
-    """The strongest edges from features into the root and into selected nodes, by their target."""
+def edges_to_measure(attribution: Attribution, count: int = OVERALL) -> list[Edge]:
+    """The edges of largest |weight| from features into the root and into selected nodes.
+
+    Those of zero are left out.
+    """
     reading = attribution.reading
     targets = [
         attribution.target.root,
         *(n for chosen in attribution.selected.values() for n in chosen),
     ]
+    into = [
+        (target, place, scores.features, _counted(attribution, place, scores.features))
+        for target in targets
+        for place, scores in attribution.upstream(target).items()
+        if isinstance(place, Site)
+    ]
+    if not into:
+        return []
+    every = torch.cat([sizes for *_, sizes in into])
+    least = every.topk(min(count, len(every))).values[-1:]
     found: list[Edge] = []
-    for target in targets:
-        for place, scores in attribution.upstream(target).items():
-            if isinstance(place, Site):
-                encoded = reading.encoded[place]
-                sizes = torch.where(
-                    encoded.positions >= attribution.first, scores.features.abs(), 0.0
-                )
-                for row in torch.argsort(sizes, descending=True, stable=True)[:count].tolist():
-                    if float(sizes[row]) != 0.0:
-                        source = feature_id(
-                            place, int(encoded.indices[row]), int(encoded.positions[row])
-                        )
-                        found.append(Edge(source, target, float(scores.features[row])))
+    for target, site, weights, sizes in into:
+        encoded = reading.encoded[site]
+        for row in ((sizes >= least) & (sizes > 0)).nonzero().flatten().tolist():
+            source = feature_id(site, int(encoded.indices[row]), int(encoded.positions[row]))
+            found.append(Edge(source, target, float(weights[row])))
     found.sort(key=lambda edge: (-abs(edge.weight), edge.source, edge.target))
-    groups: dict[NodeId, list[Edge]] = {}
-    for edge in found[:count]:
-        groups.setdefault(edge.target, []).append(edge)
-    return groups
+    return found[:count]
 
 
 def trust(attribution: Attribution, exact: Mapping[NodeRef, float]) -> Trust:

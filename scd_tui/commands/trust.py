@@ -1,4 +1,4 @@
-"""`scd-tui trust`: how far the scores can be believed, by prompt set and metric."""
+"""`scd-tui trust`: how far the scores can be believed, by prompt set, metric and method."""
 
 import argparse
 import sys
@@ -6,21 +6,40 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scd_tui.commands.options import add_model_options, device
+from scd_tui.errors import InputError
+
+METHODS = ("gradient", "integrated", "all")
 
 
 def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="scd-tui trust",
-        description="Compare gradient effects with exact ablation over prompt sets: of each "
-        "statistic the median over a set's prompts, and in brackets the worst.",
+        description="Compare effects with exact ablation over prompt sets, by metric and method, and "
+        "the strongest edges with the same measured along their direct path: of each statistic the "
+        "median over a set's prompts, and in brackets the worst.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "sets", nargs="*", type=Path, metavar="SET.toml", help="prompt sets (default: the bundled)"
     )
+    parser.add_argument(
+        "--method",
+        action="append",
+        metavar="METHOD",
+        help="how the effects are found: gradient, integrated or all; can be given again "
+        "(default: all)",
+    )
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="print every prompt's scores as JSON")
     arguments = parser.parse_args(argv)
+    wanted: list[str] = arguments.method or ["all"]
+    for method in wanted:
+        if method == "exact":
+            raise InputError(
+                "exact effects are what the other methods are compared with: leave out exact"
+            )
+        if method not in METHODS:
+            raise InputError(f"there is no method {method!r}: use {', '.join(METHODS)}")
     from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import load_prompt_sets
 
@@ -31,7 +50,14 @@ def run(argv: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from scd_tui.attribution.load import load
-    from scd_tui.attribution.survey import STATISTICS, summarise, survey, worst_set
+    from scd_tui.attribution.survey import (
+        COMPARED,
+        EDGES,
+        STATISTICS,
+        summarise,
+        survey,
+        worst_set,
+    )
     from scd_tui.export.trust_table import HEADINGS, markdown, trust_row
 
     loaded = load(spec, device(arguments.device))
@@ -42,6 +68,7 @@ def run(argv: Sequence[str]) -> int:
             survey(
                 loaded,
                 sets,
+                methods=[method for method in COMPARED if method in wanted or "all" in wanted],
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         )
@@ -51,9 +78,11 @@ def run(argv: Sequence[str]) -> int:
     rows = summarise(found)
     table: list[Sequence[str]] = [HEADINGS]
     for row in rows:
-        cells = [(row.median[s], row.worst[s]) for s in STATISTICS]
-        table.append(trust_row(row.prompt_set, row.metric, row.prompts, cells))
+        cells = [(row.median[s], row.worst[s]) for s in (*STATISTICS, EDGES)]
+        table.append(trust_row(row.prompt_set, row.metric, row.method, row.prompts, cells))
     sys.stdout.write(markdown(table))
     if (worst := worst_set(rows)) is not None:
-        sys.stdout.write(f"\nLowest median: {worst.prompt_set}, by {worst.metric}.\n")
+        sys.stdout.write(
+            f"\nLowest median ρ of sizes: {worst.prompt_set}, {worst.metric} by {worst.method}.\n"
+        )
     return 0

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from scd_tui.text import visible
 
-HEADINGS = ("set", "metric", "prompts", "ρ of sizes", "signed ρ", "signs agree", "relative error")
+HEADINGS = (
+    *("set", "metric", "method", "prompts"),
+    *("ρ of sizes", "signed ρ", "signs agree", "relative error", "ρ of edges"),
+)
 
 
 def cell(middle: float | None, worst: float | None) -> str:
@@ -26,7 +29,11 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def trust_row(
-    name: str, metric: str, prompts: int, cells: Sequence[tuple[float | None, float | None]]
+    name: str,
+    metric: str,
+    method: str,
+    prompts: int,
+    cells: Sequence[tuple[float | None, float | None]],
 ) -> tuple[str, ...]:
-    """One row under `HEADINGS`; `cells` are (median, worst) of each statistic."""
-    return (visible(name), metric, str(prompts), *(cell(*pair) for pair in cells))
+    """One row under `HEADINGS`; `cells` are (median, worst) of each statistic, of edges last."""
+    return (visible(name), metric, method, str(prompts), *(cell(*pair) for pair in cells))

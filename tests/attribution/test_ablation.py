@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from scd_tui.attribution.ablation import ablated_logits, exact_edges, exact_effects
+from scd_tui.attribution.ablation import (
+    ablated_logits,
+    exact_edges,
+    exact_effects,
+    measured_edges,
+)
 from scd_tui.attribution.attribute import Attribution, Reading, attribute, strongest
 from scd_tui.attribution.baseline import mean_baselines
 from scd_tui.attribution.dictionary import Dictionary
@@ -180,6 +185,60 @@ def test_measured_edges_do_not_depend_on_what_shares_their_batch(
     )
 
 
+def test_through_attention_the_measured_edge_is_what_a_run_by_hand_shows(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    """One source taken out where it stands and nowhere else, all other places as in the clean run."""
+    reading, place = attribution.reading, Site(1, "resid_post")
+    for node in attribution.selected[Site(2, "attn_out")]:
+        target, sources = parse_node(node), sources_of(attribution, node, place, 3)
+        for source, weight in zip(
+            sources, exact_edges(tiny_model, attribution, node, sources), strict=True
+        ):
+            changed = reading.cut.activation(place).clone()
+            changed[source.position] -= reading.written(source)
+            arrived: list[torch.Tensor] = []
+
+            def look(x: torch.Tensor, arrived: list = arrived) -> torch.Tensor:
+                arrived.append(x[0])
+                return x
+
+            held = {p: reading.cut.activation(p) for p in reading.cut.order if p != target.site}
+            held[place] = changed
+            edits = [
+                (p, lambda x, value=value: value.reshape(x.shape)) for p, value in held.items()
+            ]
+            with torch.no_grad():
+                tiny_model.forward(
+                    tiny_model.ids(reading.cut.tokens), [*edits, (target.site, look)]
+                )
+            missing = reading.cut.activation(target.site) - arrived[0]
+            expected = float((missing * attribution.pull(target)).sum())
+            assert weight == pytest.approx(expected, abs=1e-5)
+            assert abs(weight) > 1e-4
+
+
+def test_edges_into_different_targets_share_a_pass_as_if_each_were_alone(
+    tiny_model: LanguageModel, attribution: Attribution
+) -> None:
+    """The root and nodes of several sites, among them one whose site is another one's source."""
+    edges = [
+        (source, node)
+        for node, place in (
+            (attribution.target.root, Site(2, "resid_post")),
+            (attribution.selected[Site(2, "mlp_out")][-1], Site(2, "attn_out")),
+            (attribution.selected[Site(2, "attn_out")][0], Site(1, "resid_post")),
+            (attribution.selected[Site(2, "attn_out")][1], Site(1, "resid_post")),
+            (attribution.selected[Site(1, "resid_post")][0], Site(1, "mlp_out")),
+        )
+        for source in sources_of(attribution, node, place, 2)
+    ]
+    (together,) = measured_edges(tiny_model, attribution, edges)
+    alone = [exact_edges(tiny_model, attribution, node, [source])[0] for source, node in edges]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert all(value != 0 for value in together)
+
+
 def test_embeddings_are_neither_removed_nor_led_into(
     tiny_model: LanguageModel, attribution: Attribution
 ) -> None:
@@ -187,4 +246,4 @@ def test_embeddings_are_neither_removed_nor_led_into(
     with pytest.raises(InputError, match="only features and errors can be removed"):
         exact_edges(tiny_model, attribution, node, [NodeRef("token", 0)])
     with pytest.raises(InputError, match="no edge leads into it"):
-        exact_edges(tiny_model, attribution, "embed/token@1", [])
+        exact_edges(tiny_model, attribution, "embed/token@1", [parse_node(node)])

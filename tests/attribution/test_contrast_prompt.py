@@ -85,6 +85,30 @@ def test_edges_out_of_a_node_add_up_to_its_effect(tiny_model: LanguageModel, pai
         torch.testing.assert_close(errors, scores.errors, atol=1e-3, rtol=1e-3)
 
 
+def test_nodes_pull_as_they_do_in_the_prompt_alone(tiny_model: LanguageModel, pair) -> None:
+    """And what only the contrast prompt has, which is no function of the prompt, does not pull."""
+    dictionaries, clean, patch = pair
+    reading = read(tiny_model, clean, dictionaries, contrast=patch)
+    target = target_of(tiny_model, reading)
+    here = attribute(reading, target, nothing)
+    alone = attribute(read(tiny_model, clean, dictionaries), target, nothing)
+    only_there = 0
+    for site, encoded in reading.encoded.items():
+        for position in range(len(clean)):
+            error = NodeRef("error", position, site)
+            torch.testing.assert_close(here.pull(error), alone.pull(error))
+        rows = range(0, len(encoded.values), 7)
+        for row in rows:
+            place = int(encoded.positions[row]), site, int(encoded.indices[row])
+            node = NodeRef("feature", *place)
+            if float(encoded.values[row]) == 0:
+                assert not here.pull(node).any()
+                only_there += 1
+            else:
+                torch.testing.assert_close(here.pull(node), alone.pull(node))
+    assert only_there > 0
+
+
 def test_a_node_taken_out_is_set_to_what_it_is_in_the_other_prompt(
     tiny_model: LanguageModel, pair
 ) -> None:

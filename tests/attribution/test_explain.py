@@ -1,7 +1,9 @@
 import pytest
 import torch
+from scipy.stats import spearmanr
 from tiny import PROMPT
 
+from scd_tui.attribution.ablation import exact_edges
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import strongest_edges
 from scd_tui.attribution.explain import (
@@ -10,10 +12,12 @@ from scd_tui.attribution.explain import (
     ablate,
     explain,
     measure,
+    measure_edges,
     measured_circuit,
     tokens_in_play,
 )
 from scd_tui.attribution.load import LoadedModel
+from scd_tui.attribution.trust import edges_to_measure
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, Settings, Site, decode_circuit, encode_circuit
 from scd_tui.graph import parse_node as parse
@@ -118,6 +122,29 @@ def test_measurements_fill_in_the_top_nodes_and_the_trust(
     done = [(d, t) for _, d, t in measure(explanation)]
     assert done[-1][0] == done[-1][1] and [d for d, _ in done] == sorted(d for d, _ in done)
     assert decode_circuit(encode_circuit(circuit)) == circuit
+
+
+def test_the_trust_of_edges_compares_the_strongest_with_what_is_measured_along_them(
+    explanation: Explanation,
+) -> None:
+    *before, found = measure_edges(explanation)
+    assert before == [None] * 4
+    attribution = explanation.attribution
+    edges = edges_to_measure(attribution)
+    exact = [
+        exact_edges(explanation.loaded.model, attribution, edge.target, [parse(edge.source)])[0]
+        for edge in edges
+    ]
+    estimates = [edge.weight for edge in edges]
+    assert found is not None and found.n == len(edges) == 100
+    assert found.abs_spearman == pytest.approx(
+        spearmanr([abs(v) for v in estimates], [abs(v) for v in exact]).statistic, abs=1e-3
+    )
+    assert found.relative_error == pytest.approx(
+        sum(abs(a - b) for a, b in zip(estimates, exact, strict=True)) / sum(map(abs, exact)),
+        abs=1e-4,
+    )
+    assert found.relative_error > 1e-3
 
 
 def test_an_ablation_tells_what_each_token_loses_in_nats(explanation: Explanation) -> None:

@@ -151,6 +151,19 @@ def test_a_metric_that_nothing_moves_has_no_curve(case: Case) -> None:
         curve(*(case.model, attribution, case.dictionaries, case.zero, case.ranked, [1]))
 
 
+def test_the_strongest_of_all_sites_come_first(case: Case) -> None:
+    attribution = case.attribution
+    sizes: dict[int, float] = {}
+    for site, nodes in case.ranked.items():
+        encoded, effects = attribution.reading.encoded[site], attribution.effects[site].features
+        assert torch.equal(nodes.positions, encoded.positions)
+        assert torch.equal(nodes.indices, encoded.indices)
+        sizes.update(zip(nodes.ranks.tolist(), effects.abs().tolist(), strict=True))
+    assert sorted(sizes) == list(range(case.count))
+    in_order = [sizes[rank] for rank in range(case.count)]
+    assert in_order == sorted(in_order, reverse=True) and in_order[0] > in_order[-1]
+
+
 def test_chance_draws_the_same_nodes_in_another_order(case: Case) -> None:
     drawn = by_chance(case.attribution, case.dictionaries, seed=1)
     ranks = torch.cat([drawn[site].ranks for site in SITES])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tiny import PROMPT
 
 from scd_tui.attribution.attribute import Reading
 from scd_tui.attribution.metric import metric_value, resolve_target, warnings
@@ -109,15 +110,22 @@ def test_a_target_of_several_tokens_is_the_sum_over_them_each_where_it_is_read(
     assert parse_node(target.root).position == target.position
 
 
-def test_each_token_of_several_has_the_likeliest_other_as_its_contrast(
-    tiny_model: LanguageModel, reading: Reading, logits: torch.Tensor
+def test_each_token_of_several_is_held_against_the_likeliest_other_where_it_is_read(
+    varied_model: LanguageModel,
 ) -> None:
-    last_id = reading.cut.tokens[-1].id
-    target = resolve(tiny_model, reading, target=(last_id, 7))
+    tokens = varied_model.prompt(PROMPT)
+    logits = varied_model.forward(varied_model.ids(tokens))[0].detach()
+    target = resolve_target(varied_model, tokens, logits, target=(tokens[-1].id, 7))
     assert target.contrast_is_default
+    contrasts = []
     for step, here in zip(target.steps, logits[-2:], strict=True):
         best = [i for i in here.argsort(descending=True).tolist() if i != step.target.token.id]
-        assert step.contrast is not None and step.contrast.token.id == best[0]
+        assert step.contrast is not None
+        contrasts.append(step.contrast.token.id)
+        assert contrasts[-1] == best[0]
+        for one in (step.target, step.contrast):
+            assert one.probability == pytest.approx(float(here.softmax(0)[one.token.id]))
+    assert len(set(contrasts)) == 2
 
 
 @pytest.mark.parametrize(

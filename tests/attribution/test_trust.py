@@ -10,12 +10,14 @@ from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.trust import (
     average_ranks,
+    edges_to_measure,
     nodes_to_measure,
     spearman,
     strongest_features,
     trust,
     trust_scores,
 )
+from scd_tui.graph import Site, feature_id
 
 SMALL = st.integers(min_value=-4, max_value=4).map(float)
 
@@ -76,3 +78,27 @@ def test_a_circuit_s_trust_is_over_its_strongest_features_only(
     )
     assert [s.site for s in found.sites] == list(reversed(reading.sites))
     assert all(s.scores.n <= 20 for s in found.sites)
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("count", [1, 30, 100_000])
+def test_the_edges_measured_are_the_largest_into_the_root_and_the_selected_nodes(
+    tiny_model: LanguageModel, reading: Reading, first: int, count: int
+) -> None:
+    target = resolve_target(tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7)
+    result = attribute(reading, target, strongest(2, first), first=first)
+    known: dict[tuple[str, str], float] = {}
+    for node, into in result.edges.items():
+        for place, scores in into.items():
+            if isinstance(place, Site):
+                encoded = reading.encoded[place]
+                for row, weight in enumerate(scores.features.tolist()):
+                    position = int(encoded.positions[row])
+                    if weight != 0 and position >= first:
+                        source = feature_id(place, int(encoded.indices[row]), position)
+                        known[source, node] = weight
+    found = edges_to_measure(result, count)
+    assert len(found) == min(count, len(known)) and len(known) > 100
+    assert all(edge.weight == known[edge.source, edge.target] for edge in found)
+    sizes = [abs(edge.weight) for edge in found]
+    assert sizes == sorted((abs(value) for value in known.values()), reverse=True)[:count]

@@ -1,0 +1,23 @@
+"""Mistakes that the engine's tests have to notice: each a small change of one source file."""
+
+from patch import Patch
+
+from patches.circuits import CIRCUITS
+from patches.dictionaries import DICTIONARIES
+from patches.effects import EFFECTS
+from patches.gate import GATE
+from patches.heads import HEADS
+from patches.measured import MEASURED
+from patches.methods import METHODS
+from patches.questions import QUESTIONS
+
+PATCHES: tuple[Patch, ...] = (
+    *DICTIONARIES,
+    *EFFECTS,
+    *HEADS,
+    *QUESTIONS,
+    *METHODS,
+    *MEASURED,
+    *CIRCUITS,
+    *GATE,
+)

@@ -1,0 +1,55 @@
+"""Mistakes in the load gate."""
+
+from patch import Patch
+
+GATE: tuple[Patch, ...] = (
+    Patch(
+        "explained variance is taken about zero",
+        "gate",
+        "gate",
+        " - float((self.sum / self.count).square().sum())",
+        "",
+    ),
+    Patch(
+        "the token put before is counted in the cross-entropy",
+        "gate",
+        "gate",
+        "[:, windows.skip : -1]\n        wanted = rows[:, windows.skip + 1 :]",
+        "[:, :-1]\n        wanted = rows[:, 1:]",
+    ),
+    Patch(
+        "the token put before is replaced too",
+        "gate",
+        "gate",
+        "torch.cat([activation[:, : self.skip], made], dim=1)",
+        "torch.cat([0 * activation[:, : self.skip], made], dim=1)",
+    ),
+    Patch(
+        "silence is counted by position",
+        "gate",
+        "gate",
+        "self.fired[indices] = True",
+        "self.fired[positions % width] = True",
+    ),
+    Patch(
+        "zero ablation takes nothing out",
+        "gate",
+        "gate",
+        "return torch.zeros_like(x)",
+        "return x",
+    ),
+    Patch(
+        "random directions keep the trained constant",
+        "chance",
+        "gate",
+        "features, b_dec=self.mean, applies_b_dec=True",
+        "features, applies_b_dec=True",
+    ),
+    Patch(
+        "random directions are not fitted in length",
+        "chance",
+        "gate",
+        "return self._ab / self._bb if self._bb > 0 else 0.0",
+        "return 1.0",
+    ),
+)

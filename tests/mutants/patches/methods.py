@@ -1,0 +1,76 @@
+"""Mistakes in effects by other methods, and in where they begin to count."""
+
+from patch import Patch
+
+METHODS: tuple[Patch, ...] = (
+    Patch(
+        "the way is seen at its steps' ends",
+        "integrated",
+        "integrated",
+        "torch.arange(steps, device=model.device) + 0.5",
+        "torch.arange(steps, device=model.device) + 1.0",
+    ),
+    Patch(
+        "the steps' sum is not divided",
+        "integrated",
+        "integrated",
+        "gradient[None] / steps",
+        "gradient[None]",
+    ),
+    Patch(
+        "only the last batch of steps counts",
+        "integrated",
+        "integrated",
+        "gradient += _summed_gradient",
+        "gradient = _summed_gradient",
+    ),
+    Patch(
+        "the way starts at nothing, without the constants",
+        "integrated",
+        "integrated",
+        "origin = reading.origin(site)",
+        "origin = 0 * reading.origin(site)",
+    ),
+    Patch(
+        "the way leads past the clean run",
+        "integrated",
+        "integrated",
+        "along = reading.cut.activation(site) - origin",
+        "along = reading.cut.activation(site)",
+    ),
+    Patch(
+        "integrated effects are the gradient's",
+        "methods",
+        "methods",
+        "return lambda site, scores: found[site]",
+        "return lambda site, scores: scores",
+    ),
+    Patch(
+        "measured errors are in another order",
+        "methods",
+        "methods",
+        '[NodeRef("error", p, site) for p in range(len(reading.cut.tokens))]',
+        '[NodeRef("error", p, site) for p in reversed(range(len(reading.cut.tokens)))]',
+    ),
+    Patch(
+        "effects are not replaced by the method's",
+        "attribute",
+        "methods",
+        "effects_of(site, reading.split(site, gradient[None])[0])",
+        "reading.split(site, gradient[None])[0]",
+    ),
+    Patch(
+        "features of the first position are selected though it does not count",
+        "attribute",
+        "methods",
+        "sizes = torch.where(encoded.positions >= first, scores.features.abs(), 0.0)",
+        "sizes = torch.where(encoded.positions >= 0, scores.features.abs(), 0.0)",
+    ),
+    Patch(
+        "errors are counted from where they begin to count",
+        "attribute",
+        "methods",
+        "first + int(scores.errors[first:].abs().argmax())",
+        "int(scores.errors[first:].abs().argmax())",
+    ),
+)

@@ -1,0 +1,84 @@
+"""One trial: the engine's tests run on a copy of the package that has a mistake in it."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from patch import Patch
+
+ROOT = Path(__file__).parents[2]
+# the quickest first: each run ends with its first failure
+TESTS = (
+    *("metric", "question", "influence", "model", "planted", "dictionary"),
+    *("trust", "gate", "neurons", "invariants", "integrated", "heads", "explain", "ablation"),
+    *("methods", "contrast_prompt", "faithfulness", "reference", "families"),
+)
+HEAVY = (
+    "pytest",
+    "hypothesis",
+    "torch",
+    "transformers",
+    "transformer_lens",
+    "sae_lens",
+    "scipy.stats",
+)
+"""What takes seconds to import and is none of ours: trials start as copies of a process that has it."""
+
+
+class Broken(Exception):
+    """A patch that does not fit the source, or tests that do not run."""
+
+
+def noticed(patch: Patch | None) -> str | None:
+    """The test that failed on the patched package, or on the package as it is; None if all passed.
+
+    A process can do this once: it has then imported the package from a folder that is gone.
+    """
+    order = sorted(TESTS, key=lambda name: patch is None or name != patch.tests)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "scd_tui"
+        shutil.copytree(
+            ROOT / "scd_tui", package, ignore=shutil.ignore_patterns("data", "__pycache__")
+        )
+        if patch is not None:
+            make(patch, package / "attribution" / f"{patch.module}.py")
+        code, said = run_tests(order, Path(folder))
+    if code == 0:
+        return None
+    failures = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if code != 1 or not failures:
+        raise Broken(f"{patch}: the tests did not run\n{said}")
+    return failures[0].partition(" ")[2].partition(" - ")[0]
+
+
+def make(patch: Patch, source: Path) -> None:
+    """Write the mistake into a source file."""
+    text = source.read_text(encoding="utf-8")
+    if text.count(patch.old) != 1:
+        raise Broken(
+            f"{patch.name}: its place stands {text.count(patch.old)} times in {source.name}"
+        )
+    source.write_text(text.replace(patch.old, patch.new), encoding="utf-8")
+
+
+def run_tests(names: list[str], folder: Path) -> tuple[int, str]:
+    """pytest's exit code and output in this process, with the package that lies in `folder`."""
+    import pytest
+
+    os.chdir(ROOT)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    said = folder / "said"
+    with said.open("w", encoding="utf-8") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+        files = [f"tests/attribution/test_{name}.py" for name in names]
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+        sys.stdout.flush()
+    import scd_tui
+
+    if not Path(scd_tui.__file__).is_relative_to(folder):
+        raise Broken(f"the tests ran on {scd_tui.__file__}")
+    return code, said.read_text(encoding="utf-8")
