@@ -25,18 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     context.set_forkserver_preload(list(HEAVY))
     # a process a trial: each imports a package of its own
     with context.Pool(given.jobs, maxtasksperchild=1) as pool:
-        found = pool.imap(noticed, [*chosen, None])
+        found = pool.imap(noticed, [None, *chosen])
         try:
+            if (failed := next(found)) is not None:
+                raise SystemExit(f"{failed} fails without any patch")
             for patch in chosen:
                 test = next(found)
                 sys.stdout.write(f"{test or 'SURVIVED'} <- {patch.name}\n")
                 sys.stdout.flush()
                 survivors += test is None
-            clean = next(found)
         except Broken as error:
             raise SystemExit(str(error)) from None
-    if clean is not None:
-        raise SystemExit(f"{clean} fails without any patch")
     seconds = time.monotonic() - started
     sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} noticed in {seconds:.0f} s\n")
     return 1 if survivors else 0

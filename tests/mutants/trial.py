@@ -12,7 +12,17 @@ ROOT = Path(__file__).parents[2]
 # the quickest first: each run ends with its first failure
 TESTS = (
     *("metric", "question", "influence", "model", "planted", "dictionary"),
-    *("trust", "gate", "neurons", "invariants", "integrated", "heads", "explain", "ablation"),
+    *(
+        "trust",
+        "gate",
+        "neurons",
+        "invariants",
+        "properties",
+        "integrated",
+        "heads",
+        "explain",
+        "ablation",
+    ),
     *("methods", "contrast_prompt", "faithfulness", "reference", "families"),
 )
 HEAVY = (

@@ -28,14 +28,14 @@ EFFECTS: tuple[Patch, ...] = (
     Patch(
         "a pull is scaled by what goes in",
         "attribute",
-        "invariants",
+        "reference",
         "slopes = encoded.s_out[node.position] * (encoded.decoder[rows] @ here)",
         "slopes = encoded.s_in[node.position] * (encoded.decoder[rows] @ here)",
     ),
     Patch(
         "a pull is divided by what comes out",
         "attribute",
-        "invariants",
+        "reference",
         "along = (slopes / encoded.s_in[node.position]) @ encoded.encoder[rows]",
         "along = (slopes / encoded.s_out[node.position]) @ encoded.encoder[rows]",
     ),
