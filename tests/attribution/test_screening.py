@@ -111,3 +111,16 @@ def test_it_pays_for_large_dictionaries_on_processors_that_multiply_bfloat16(
     assert not pays(large, 300)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert not pays(large, 32)
+
+
+def test_a_column_that_bfloat16_makes_smaller_than_many_others_is_still_found() -> None:
+    """Each of its entries loses nearly a whole step; z and the other columns lose nothing."""
+    z = torch.cat([torch.ones(24), -torch.ones(24)])[None]
+    step = 2.0 - 2.0**-7  # the last number before 2
+    others = torch.full((48, 300), step)
+    others[:4] = 2.0
+    best = torch.full((48, 1), step)
+    best[:24] = 2.0 - 1e-4
+    w_enc = torch.cat([others, best], dim=1)
+    found = ScreenedTop.of(w_enc, torch.zeros(301), torch.randn(301, 48), K).choose(z)
+    assert 300 in found.indices.tolist()

@@ -12,7 +12,7 @@ from patch import Patch
 ROOT = Path(__file__).parents[2]
 # the quickest first: each run ends with its first failure
 TESTS = (
-    *("metric", "question", "influence", "model", "planted", "dictionary"),
+    *("metric", "question", "influence", "model", "planted", "dictionary", "screening"),
     *(
         "trust",
         "gate",

@@ -94,4 +94,32 @@ DICTIONARIES: tuple[Patch, ...] = (
         "weights = weights / self.norms[chosen.indices]",
         "weights = weights * 1.0",
     ),
+    Patch(
+        "the bound on what bfloat16 loses leaves out the columns",
+        "screening",
+        "screening",
+        "room = (self.norms @ lengths)",
+        "room = (self.norms[:, 1:] @ lengths[1:])",
+    ),
+    Patch(
+        "the first candidates are all that are looked at",
+        "screening",
+        "screening",
+        "if count >= features or bool((most[-1] < reached).all()):",
+        "if True:",
+    ),
+    Patch(
+        "screened values are those of bfloat16",
+        "screening",
+        "screening",
+        "values = (z[at] * columns).sum(dim=1) + self.b_enc[indices]",
+        "values = (rounded[at].float() * columns).sum(dim=1) + self.b_enc[indices]",
+    ),
+    Patch(
+        "the lower halves of the weights are lost",
+        "screening",
+        "screening",
+        "torch.stack((self.lower[indices], upper), dim=-1)",
+        "torch.stack((0 * self.lower[indices], upper), dim=-1)",
+    ),
 )

@@ -29,36 +29,36 @@ EFFECTS: tuple[Patch, ...] = (
         "a pull is scaled by what goes in",
         "attribute",
         "reference",
-        "slopes = encoded.s_out[node.position] * (encoded.decoder[rows] @ here)",
-        "slopes = encoded.s_in[node.position] * (encoded.decoder[rows] @ here)",
+        "* self.gradients[site][at]).sum(dim=-1) * encoded.s_out[at]",
+        "* self.gradients[site][at]).sum(dim=-1) * encoded.s_in[at]",
     ),
     Patch(
         "a pull is divided by what comes out",
         "attribute",
         "reference",
-        "along = (slopes / encoded.s_in[node.position]) @ encoded.encoder[rows]",
-        "along = (slopes / encoded.s_out[node.position]) @ encoded.encoder[rows]",
+        "return (slopes / encoded.s_in[at])[:, None]",
+        "return (slopes / encoded.s_out[at])[:, None]",
     ),
     Patch(
         "the error's pull has a wrong sign",
         "attribute",
         "invariants",
-        'along if node.kind == "feature" else here - along',
-        'along if node.kind == "feature" else here + along',
+        "= here - self._pulled(site, active).sum(dim=0)",
+        "= here + self._pulled(site, active).sum(dim=0)",
     ),
     Patch(
         "the error's pull is the whole gradient",
         "attribute",
         "invariants",
-        'along if node.kind == "feature" else here - along',
-        'along if node.kind == "feature" else here',
+        "= here - self._pulled(site, active).sum(dim=0)",
+        "= here",
     ),
     Patch(
         "a pull starts at another position",
         "attribute",
         "invariants",
-        'pull[node.position] = along if node.kind == "feature"',
-        'pull[node.position - 1] = along if node.kind == "feature"',
+        "device=gradient.device), encoded.positions[chosen])",
+        "device=gradient.device), encoded.positions[chosen] - 1)",
     ),
     Patch(
         "edges are given to the next target",
@@ -71,10 +71,24 @@ EFFECTS: tuple[Patch, ...] = (
         "gradients of several readers do not add up",
         "attribute",
         "invariants",
-        "        for place, product in cut.pull_back(site, torch.stack(pulls)).items():\n"
+        "        for place, product in cut.pull_back(site, pulls, at).items():\n"
         "            result.gradients[place] += product[0]",
-        "        for place, product in cut.pull_back(site, torch.stack(pulls)).items():\n"
+        "        for place, product in cut.pull_back(site, pulls, at).items():\n"
         "            result.gradients[place] = product[0]",
+    ),
+    Patch(
+        "an MLP is run at the position before its target's",
+        "cut",
+        "families",
+        "rows = torch.cat([x, x[places]]).requires_grad_()",
+        "rows = torch.cat([x, x[places - 1]]).requires_grad_()",
+    ),
+    Patch(
+        "what goes through an MLP arrives at the first position",
+        "cut",
+        "families",
+        "products[numbers, places] = found[len(x) :]",
+        "products[numbers, 0] = found[len(x) :]",
     ),
     Patch(
         "the middle of the stream feeds the MLP alone",

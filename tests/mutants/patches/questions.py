@@ -119,8 +119,8 @@ QUESTIONS: tuple[Patch, ...] = (
         "features that only the contrast prompt has pull as well",
         "attribute",
         "contrast_prompt",
-        "encoded, gradient = self.reading.clean[node.site], self.gradients[node.site]",
-        "encoded, gradient = self.reading.encoded[node.site], self.gradients[node.site]",
+        "encoded, gradient = self.reading.clean[site], self.gradients[site]",
+        "encoded, gradient = self.reading.encoded[site], self.gradients[site]",
     ),
     Patch(
         "with a contrast prompt the way still starts at the constants",
