@@ -1,12 +1,18 @@
 """What tests of an attribution ask for again and again: a target, a selection, the plain gradients."""
 
 import torch
+from torch import Tensor
 
 from scd_tui.attribution.attribute import Reading, Scores
 from scd_tui.attribution.dictionary import Encoded
-from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.metric import resolve_target, value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.graph import Metric, NodeId, Site, Target, error_id, feature_id
+
+
+def metric_value(target: Target, logits: Tensor) -> Tensor:
+    """The metric `[...]` of logits `[..., pos, vocabulary]`."""
+    return value_at(target, logits[..., target.positions, :])
 
 
 def target_of(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution, Reading
 from scd_tui.attribution.baseline import Baseline
-from scd_tui.attribution.metric import metric_value, value_at
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, Site, Target, parse_node
@@ -56,7 +56,7 @@ def ablated_logits(
 
     edits = [(site, partial(remove, site)) for site in rows]
     ids = model.ids(reading.cut.tokens).expand(len(nodes), -1)
-    return model.forward(ids, edits)[:, positions]
+    return model.forward(ids, edits, positions)
 
 
 def lost(reading: Reading, node: NodeRef, baselines: Mapping[Site, Baseline] | None) -> Tensor:
@@ -87,7 +87,7 @@ def exact_effects(
 
     With `baselines`, what it loses when the node is set to its mean.
     """
-    clean = metric_value(target, reading.cut.logits.detach())
+    clean = value_at(target, reading.cut.logits_at(target.positions))
     for start in range(0, len(nodes), batch):
         group = nodes[start : start + batch]
         logits = ablated_logits(model, reading, group, target.positions, baselines)
@@ -153,8 +153,9 @@ def _edges_at_once(
     logits = model.forward(
         model.ids(reading.cut.tokens).expand(len(edges), -1),
         [(place, partial(hold, place)) for place in reading.cut.order],
+        attribution.target.positions,
     )
-    lost = attribution.value - metric_value(attribution.target, logits)
+    lost = attribution.value - value_at(attribution.target, logits)
     for row, ref in enumerate(targets):
         if ref.site is None:
             weights[row] = float(lost[row])

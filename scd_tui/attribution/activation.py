@@ -129,7 +129,11 @@ class Rectified(_Weights):
 
     def rows(self, chosen: Chosen) -> tuple[Tensor, Tensor, Tensor]:
         indices = chosen.indices
-        return self.w_enc.T[indices], self.b_enc[indices], self.w_dec[indices]
+        return (
+            self.w_enc.T.index_select(0, indices),
+            self.b_enc[indices],
+            self.w_dec.index_select(0, indices),
+        )
 
     def write(self, chosen: Chosen, positions: int) -> Tensor:
         return summed(self.w_dec, chosen, chosen.values, positions)
@@ -165,8 +169,8 @@ class Top(_Weights):
 
     def rows(self, chosen: Chosen) -> tuple[Tensor, Tensor, Tensor]:
         indices = chosen.indices
-        encoder, bias = self.w_enc.T[indices], self.b_enc[indices]
-        decoder = self.w_dec[indices]
+        encoder, bias = self.w_enc.T.index_select(0, indices), self.b_enc[indices]
+        decoder = self.w_dec.index_select(0, indices)
         if self.norms is None:
             return encoder, bias, decoder
         norms = self.norms[indices]
@@ -204,8 +208,8 @@ class Gated(_Weights):
 
     def rows(self, chosen: Chosen) -> tuple[Tensor, Tensor, Tensor]:
         indices = chosen.indices
-        encoder = self.w_enc.T[indices] * self.r_mag[indices].exp()[:, None]
-        return encoder, self.b_mag[indices], self.w_dec[indices]
+        encoder = self.w_enc.T.index_select(0, indices) * self.r_mag[indices].exp()[:, None]
+        return encoder, self.b_mag[indices], self.w_dec.index_select(0, indices)
 
     def write(self, chosen: Chosen, positions: int) -> Tensor:
         return summed(self.w_dec, chosen, chosen.values, positions)

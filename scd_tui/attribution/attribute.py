@@ -24,7 +24,7 @@ from torch import Tensor
 
 from scd_tui.attribution.cut import Cut, cut_forward
 from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, Site, Target, Token, error_id, feature_id, parse_node
@@ -125,8 +125,8 @@ class Reading:
             return [Scores(z[:0], z, z, row) for z, row in zip(zero, leaves, strict=True)]
         encoded = self.encoded[place]
         features = encoded.along(gradients)
-        errors = (encoded.error * gradients).sum(dim=-1)
-        constants = (encoded.constant * gradients).sum(dim=-1)
+        rest = torch.bmm(encoded.rest, gradients.permute(1, 2, 0))  # [pos, 2, rows]
+        errors, constants = rest.permute(1, 2, 0)
         zero = torch.zeros_like(errors)
         return [Scores(*row) for row in zip(features, errors, constants, zero, strict=True)]
 
@@ -138,13 +138,15 @@ def read(
     *,
     freeze_patterns: bool = False,
     contrast: tuple[Token, ...] | None = None,
+    said: Sequence[int] | None = None,
 ) -> Reading:
     """Run the model on a prompt, cut at the dictionaries' sites, and read every site.
 
     With the tokens of a `contrast` prompt of equal length, what is attributed is the difference between
-    the two (Marks et al.'s clean and patch). Raises InputError when it is not of equal length.
+    the two (Marks et al.'s clean and patch). Only logits at the positions `said` can be explained, by
+    default at all, which takes longer. Raises InputError when it is not of equal length.
     """
-    cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns)
+    cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns, said=said)
     sites = [place for place in cut.order if isinstance(place, Site)]
     clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
     if contrast is None:
@@ -154,7 +156,7 @@ def read(
             f"the contrast prompt has {len(contrast)} tokens and the prompt {len(tokens)}: "
             "positions are compared one by one, so give one of the same length"
         )
-    other = cut_forward(model, contrast, dictionaries)
+    other = cut_forward(model, contrast, dictionaries, said=said)
     against = {place: other.activation(place) for place in cut.order}
     encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
     return Reading(cut, encoded, clean, against)
@@ -316,7 +318,7 @@ def attribute(
     raises ends the attribution and leaves the reading usable.
     """
     cut = reading.cut
-    metric = metric_value(target, cut.logits)
+    metric = value_at(target, cut.logits_at(target.positions))
     result = Attribution(reading, target, float(metric.detach()), first=first)
     for place in cut.order:
         result.gradients[place] = torch.zeros_like(cut.activation(place))

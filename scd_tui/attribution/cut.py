@@ -23,9 +23,11 @@ class Cut:
 
     `order`: the places in the order in which the model computed them. `copies[place]` `[1, pos, ...]`
     are what the model went on with; `outputs[site]` what it had computed there; `logits`
-    `[pos, vocabulary]`, attached to the copies that the head reads. `heads[layer]`
-    `[1, pos, heads, d_head]` is what its attention heads read, not cut. `mlps[layer]`: the stream
-    `[1, pos, d]` that an MLP reads, not cut, and the MLP by itself, where it can be run so.
+    `[len(said), vocabulary]`, those at the positions `said`, attached to the copies that the head
+    reads. `heads[layer]` `[1, pos, heads, d_head]` is what its attention heads read, not cut.
+    `by_position[site]`: a tensor `[1, pos, ...]`, not cut, and the part of the model that makes the
+    site's output of it position by position, where it can be run by itself: of the stream, an MLP; of
+    what its heads read, an attention's output matrix.
     """
 
     tokens: tuple[Token, ...]
@@ -33,12 +35,21 @@ class Cut:
     copies: Mapping[Place, Tensor]
     outputs: Mapping[Site, Tensor]
     logits: Tensor
+    said: tuple[int, ...]
     heads: Mapping[int, Tensor]
-    mlps: Mapping[int, tuple[Tensor, Callable[[Tensor], Tensor]]]
+    by_position: Mapping[Site, tuple[Tensor, Callable[[Tensor], Tensor]]]
 
     def activation(self, place: Place) -> Tensor:
         """`[pos, d]`, without gradient, heads flattened."""
         return self.copies[place].detach()[0].flatten(start_dim=1)
+
+    def logits_at(self, positions: Sequence[int]) -> Tensor:
+        """`[len(positions), vocabulary]`, attached. Raises ValueError where none were computed."""
+        return self.logits[[self.said.index(position) for position in positions]]
+
+    def logits_by_position(self) -> dict[int, Tensor]:
+        """`[vocabulary]` at each position where they were computed, without gradient."""
+        return dict(zip(self.said, self.logits.detach(), strict=True))
 
     def before(self, site: Site) -> tuple[Place, ...]:
         """The places computed before a site, its possible sources."""
@@ -51,32 +62,29 @@ class Cut:
 
         `pulls` `[rows, pos, d]`; the answer has `[rows, pos, d_u]` for each place u that is
         directly upstream, and no entry for the others. `at` says of every row but the first at which
-        position alone it is not zero: an MLP then has only these to go through.
+        position alone it is not zero: what works position by position then has only these to do.
         """
         output = self.outputs[site]
-        if at and site.kind == "mlp_out" and site.layer in self.mlps:
-            stream, _ = self.mlps[site.layer]
-            through = self._through_mlp(site.layer, pulls, at)
-            return self._products(
-                stream, self._shaped(through, stream), self.before(site), batched=True
-            )
+        if at and site in self.by_position:
+            output, _ = self.by_position[site]
+            pulls = self._through_positions(site, pulls, at)
         return self._products(output, self._shaped(pulls, output), self.before(site), batched=True)
 
-    def _through_mlp(self, layer: int, pulls: Tensor, at: Sequence[int]) -> Tensor:
-        """`[rows, pos, d]`: products with an MLP's Jacobian, in as few rows as there are.
+    def _through_positions(self, site: Site, pulls: Tensor, at: Sequence[int]) -> Tensor:
+        """`[rows, pos, ...]`: products with the Jacobian of a part that works position by position.
 
         All positions of the first row and one of each other are run and differentiated side by side.
         """
-        stream, mlp = self.mlps[layer]
-        x = stream.detach()[0]
+        read, part = self.by_position[site]
+        x = read.detach()[0]
         places = torch.tensor(at, device=x.device)
         numbers = torch.arange(1, len(pulls), device=x.device)
         with torch.enable_grad():
             rows = torch.cat([x, x[places]]).requires_grad_()
             (found,) = torch.autograd.grad(
-                mlp(rows[None])[0], rows, torch.cat([pulls[0], pulls[numbers, places]])
+                part(rows[None])[0], rows, torch.cat([pulls[0], pulls[numbers, places]])
             )
-        products = torch.zeros_like(pulls)
+        products = x.new_zeros(len(pulls), *x.shape)
         products[0] = found[: len(x)]
         products[numbers, places] = found[len(x) :]
         return products
@@ -147,8 +155,11 @@ def cut_forward(
     sites: Iterable[Site],
     *,
     freeze_patterns: bool = False,
+    said: Sequence[int] | None = None,
 ) -> Cut:
     """Run the model on a prompt, cut at the embeddings and at `sites`.
+
+    Its logits are those at the positions `said`, by default at all.
 
     With `freeze_patterns` where attention looks is held fixed, and only what it reads there is
     differentiated: the convention of circuit-tracer (Ameisen et al. 2025).
@@ -189,11 +200,12 @@ def cut_forward(
         if freeze_patterns:
             edits.append((Attention(layer, "pattern"), torch.Tensor.detach))
     with torch.enable_grad():
-        logits = model.forward(model.ids(tokens), edits)
-    mlps = {}
+        logits = model.forward(model.ids(tokens), edits, said)
+    by_position = {}
     for site, written in outputs.items():
-        if site.kind == "mlp_out" and site.layer in streams:
-            stream = streams[site.layer]
-            if (mlp := model.mlp(site.layer, stream, written)) is not None:
-                mlps[site.layer] = (stream, mlp)
-    return Cut(tokens, tuple(order), copies, outputs, logits[0], heads, mlps)
+        inputs = {"mlp_out": streams, "attn_out": heads}.get(site.kind, {})
+        read = inputs.get(site.layer)
+        if read is not None and (part := model.part(site, read, written)) is not None:
+            by_position[site] = (read, part)
+    where = tuple(range(len(tokens)) if said is None else said)
+    return Cut(tokens, tuple(order), copies, outputs, logits[0], where, heads, by_position)

@@ -98,6 +98,11 @@ class Encoded:
         grid[self.positions, self.slots] = self.decoder
         return grid
 
+    @cached_property
+    def rest(self) -> Tensor:
+        """`[pos, 2, d]`: error and constant of each position."""
+        return torch.stack((self.error, self.constant), dim=1)
+
     def along(self, gradients: Tensor) -> Tensor:
         """`[rows, m]`: what each active feature writes · gradients `[rows, pos, d]`."""
         products = torch.bmm(self.decoder_by_position, gradients.permute(1, 2, 0))

@@ -12,7 +12,7 @@ from scd_tui.attribution.attribute import Attribution, attribute, read, stronges
 from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.methods import effects_by
-from scd_tui.attribution.metric import resolve_target, value_at, warnings
+from scd_tui.attribution.metric import positions_of, resolve_target, value_at, warnings
 from scd_tui.attribution.question import ask
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.graph import (
@@ -103,13 +103,15 @@ def explain(
     if contrast_prompt is not None:
         other = model.prompt(contrast_prompt)
         other += question.tokens[len(question.tokens) - question.forced :]
+    said = positions_of(question.tokens, len(question.target), question.position)
     reading = read(
         *(model, question.tokens, loaded.dictionaries),
         freeze_patterns=settings.freeze_patterns,
         contrast=other,
+        said=said,
     )
     read_at = time.perf_counter()
-    logits = reading.cut.logits.detach()
+    logits = reading.cut.logits_by_position()
     wanted = resolve_target(
         *(model, question.tokens, logits),
         target=question.target,
@@ -195,7 +197,7 @@ def ablate(explanation: Explanation, node: NodeId, count: int) -> Ablation:
     """Remove one node for real. Raises InputError on embeddings and the root."""
     attribution, model = explanation.attribution, explanation.loaded.model
     target, ref = attribution.target, parse_node(node)
-    clean = attribution.reading.cut.logits.detach()[list(target.positions)]
+    clean = attribution.reading.cut.logits_at(target.positions)
     without = ablated_logits(model, attribution.reading, [ref], target.positions)[0]
     return Ablation(
         predicted=attribution.effect(node),

@@ -21,7 +21,7 @@ from torch import Tensor
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.baseline import Baseline
 from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.curves import Curve
 from scd_tui.errors import InputError
@@ -122,8 +122,9 @@ def circuit_metrics(
         return (made.reshape(x.shape) + absent).reshape(activation.shape)
 
     ids = model.ids(tokens).expand(len(limits), -1)
-    logits = model.forward(ids, [(site, partial(splice, site)) for site in dictionaries])
-    return [float(value) for value in metric_value(target, logits)]
+    edits = [(site, partial(splice, site)) for site in dictionaries]
+    logits = model.forward(ids, edits, target.positions)
+    return [float(value) for value in value_at(target, logits)]
 
 
 class Measure(Protocol):

@@ -22,7 +22,7 @@ from scd_tui.attribution.attribute import Scores, attribute, read
 from scd_tui.attribution.chance import Fit, RandomDirections, normalised
 from scd_tui.attribution.circuit import explained_and_not, share
 from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.metric import resolve_target
+from scd_tui.attribution.metric import positions_of, resolve_target
 from scd_tui.attribution.model import Edit, LanguageModel
 from scd_tui.catalog.prompts import Prompt
 from scd_tui.graph import NodeId, Site
@@ -148,7 +148,7 @@ def cross_entropy(
     edits = [(site, windows.edit(make)) for site, make in makes.items()]
     total, count = 0.0, 0
     for rows in windows:
-        logits = model.forward(rows, edits)[:, windows.skip : -1]
+        logits = model.forward(rows, edits, slice(windows.skip, -1))
         wanted = rows[:, windows.skip + 1 :]
         total += float(F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum"))
         count += wanted.numel()
@@ -234,11 +234,11 @@ def prompt_pulls(
 
     before = () if first is None else (model.token(first),)
     tokens = (*before, *model.prompt(prompt.text))
-    reading = read(model, tokens, dictionaries)
+    reading = read(model, tokens, dictionaries, said=positions_of(tokens, 1))
     target = resolve_target(
         model,
         tokens,
-        reading.cut.logits.detach(),
+        reading.cut.logits_by_position(),
         target=prompt.target,
         contrast=prompt.contrast,
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Reading, Scores
-from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.graph import Site, Target
 
@@ -54,6 +54,7 @@ def _summed_gradient(
         logits = model.forward(
             model.ids(reading.cut.tokens).expand(len(points), -1),
             [(site, lambda x: way.reshape(x.shape))],
+            target.positions,
         )
-        (gradient,) = torch.autograd.grad(metric_value(target, logits).sum(), way)
+        (gradient,) = torch.autograd.grad(value_at(target, logits).sum(), way)
     return gradient.sum(dim=0)

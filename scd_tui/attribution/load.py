@@ -9,6 +9,7 @@ from sae_lens import SAE
 from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.memory import emptied, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
 from scd_tui.catalog.models import ModelSpec
@@ -54,11 +55,13 @@ def load(
         where = "cpu" if stream else str(device)
         sae = SAE.load_from_disk(path, device=where, dtype="float32")
         dictionaries[site] = Dictionary(site, sae, in_place=stream)
+        emptied(sae)
         if dictionaries[site].d_in != model.width_at(site):
             raise InputError(
                 f"{path.name} reads activations of width {dictionaries[site].d_in} and the model "
                 f"has {model.width_at(site)} there: it belongs to another model"
             )
+    trim()
     on_progress("loaded", total, total)
     assert_exact_float32()
     revision, dictionaries_revision = spec.revisions()

@@ -9,7 +9,7 @@ Of a target of several tokens it is the sum over them, each read where those bef
 prompt ("teacher-forced").
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,14 +22,14 @@ from scd_tui.graph import METRICS, Metric, Step, Target, Token
 def resolve_target(
     model: LanguageModel,
     tokens: tuple[Token, ...],
-    logits: Tensor,
+    logits: Tensor | Mapping[int, Tensor],
     *,
     target: str | int | Sequence[int],
     contrast: str | int | Sequence[int] | None = None,
     metric: Metric = "diff",
     position: int | None = None,
 ) -> Target:
-    """Fix what is explained, against the unmodified model's logits `[pos, vocabulary]`.
+    """Fix what is explained, against the unmodified model's logits `[vocabulary]` by position.
 
     Without a contrast, `diff` takes the likeliest token other than the target. `position` counts from
     the end when negative. A target of several tokens, given by their ids, has to stand in `tokens` but for
@@ -42,12 +42,7 @@ def resolve_target(
         raise InputError(f"the metric {metric} has no contrast: leave it out, or use diff")
     wanted = named_tokens(model, target)
     against = None if contrast is None else named_tokens(model, contrast, "contrast")
-    last = len(tokens) - len(wanted)
-    place = last if position is None else position + len(tokens) * (position < 0)
-    if not 0 <= place < len(tokens):
-        raise InputError(
-            f"there is no position {position}: the prompt has positions 0 to {len(tokens) - 1}"
-        )
+    place = _place(tokens, len(wanted), position)
     following = tuple(token.id for token in tokens[place + 1 : place + len(wanted)])
     if following != tuple(token.id for token in wanted[:-1]):
         raise InputError("a target of several tokens follows the prompt: leave out the position")
@@ -67,6 +62,25 @@ def resolve_target(
         contrast_is_default=metric == "diff" and against is None,
         later=tuple(steps[1:]),
     )
+
+
+def positions_of(
+    tokens: Sequence[Token], count: int, position: int | None = None
+) -> tuple[int, ...]:
+    """Where a target of `count` tokens is read, as `resolve_target` says. Raises InputError."""
+    place = _place(tokens, count, position)
+    return tuple(range(place, min(place + count, len(tokens))))
+
+
+def _place(tokens: Sequence[Token], count: int, position: int | None) -> int:
+    if position is None:
+        position = len(tokens) - count
+    place = position + len(tokens) * (position < 0)
+    if not 0 <= place < len(tokens):
+        raise InputError(
+            f"there is no position {position}: the prompt has positions 0 to {len(tokens) - 1}"
+        )
+    return place
 
 
 def named_tokens(
@@ -95,11 +109,6 @@ def _step(
         other = best[1] if best[0].token.id == wanted.id else best[0]
         return Step(model.completion(wanted.id, here), other)
     return Step(model.completion(wanted.id, here), model.completion(against.id, here))
-
-
-def metric_value(target: Target, logits: Tensor) -> Tensor:
-    """The metric `[...]` of logits `[..., pos, vocabulary]`."""
-    return value_at(target, logits[..., target.positions, :])
 
 
 def value_at(target: Target, here: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ def hook_name(place: Point) -> str:
     return _EMBEDDINGS[place]
 
 
+_UNEMBED = "unembed.hook_in"
+"""What the unembedding reads, `[batch, pos, d]`."""
 _OUR_LEVEL = 1_000_000
 """Marks the hooks of one forward pass, so that no others are taken off after it."""
 
@@ -156,7 +158,7 @@ class LanguageModel:
         # The bridge makes this dict anew each time that it is asked, which takes longer than many a
         # forward pass: so hooks are put on here, and not by its run_with_hooks.
         self._points = dict(bridge.hook_dict)
-        self._mlps: dict[int, bool] = {}
+        self._parts: dict[Site, bool] = {}
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
@@ -276,42 +278,50 @@ class LanguageModel:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._points
 
-    def mlp(self, layer: int, stream: Tensor, example: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """A layer's MLP by itself, from the stream that it reads to what it writes, both `[batch, n, d]`.
+    def part(self, site: Site, read: Tensor, example: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """What makes a site's activation `[batch, n, d]` position by position, run by itself.
 
-        It works position by position, on as many as are given. `stream` and `example` are what it once
-        read and wrote: None where the block does anything else between the two.
+        Of an `mlp_out` it is the MLP, from the stream `[batch, n, d]` that it reads; of an `attn_out`
+        the output matrix, from what the heads read `[batch, n, heads, d_head]`; norms included. It
+        takes as many positions as are given. `read` and `example` are what it once read and wrote:
+        None where the block does anything else between the two.
         """
-        block = self._bridge.blocks[layer]
+        block = self._bridge.blocks[site.layer]
 
-        def run(x: Tensor) -> Tensor:
+        def mlp(x: Tensor) -> Tensor:
             out = block.mlp(block.ln2(x))
             written: Tensor = out[0] if isinstance(out, tuple) else out
-            if hasattr(block, "ln2_post"):
-                written = block.ln2_post(written)
-            return written
+            return block.ln2_post(written) if hasattr(block, "ln2_post") else written
 
-        if layer not in self._mlps:
+        def attention(z: Tensor) -> Tensor:
+            written: Tensor = block.attn.o(z.flatten(start_dim=2))
+            return block.ln1_post(written) if hasattr(block, "ln1_post") else written
+
+        run = {"mlp_out": mlp, "attn_out": attention}[site.kind]
+        if site not in self._parts:
             try:
                 with torch.no_grad():
-                    again = run(stream.detach())
+                    again = run(read.detach())
                 close = again.shape == example.shape and torch.allclose(
                     again, example, rtol=1e-4, atol=1e-4
                 )
-            except (AttributeError, TypeError):  # a block of other parts
+            except (AttributeError, TypeError, RuntimeError):  # a block of other parts
                 close = False
-            self._mlps[layer] = close
-        return run if self._mlps[layer] else None
+            self._parts[site] = close
+        return run if self._parts[site] else None
 
-    def forward(self, token_ids: Tensor, edits: Sequence[tuple[Point, Edit]] = ()) -> Tensor:
+    def forward(
+        self,
+        token_ids: Tensor,
+        edits: Sequence[tuple[Point, Edit]] = (),
+        positions: Sequence[int] | slice | None = None,
+    ) -> Tensor:
         """Logits `[batch, pos, vocabulary]` of `[batch, pos]`, with activations replaced by `edits`.
 
-        Edits of one place are made in the order given. Raises InputError on a place that the model
-        has not, which the bridge would pass over in silence.
+        Edits of one place are made in the order given. With `positions` only the logits there are
+        computed, in their order: all of them are a third of a small model's work. Raises InputError on
+        a place that the model has not, which the bridge would pass over in silence.
         """
-        if not edits:
-            logits: Tensor = self._bridge(token_ids, return_type="logits")
-            return logits
 
         def adapt(edit: Edit) -> Callable[..., Tensor]:
             return lambda activation, hook: edit(activation)
@@ -328,10 +338,13 @@ class LanguageModel:
         for site, several in mids.items():
             first, last = _mid_stream(site, several)
             hooks = [*first, *hooks, *last]
+        if positions is not None:
+            chosen = positions if isinstance(positions, slice) else list(positions)
+            hooks.append((_UNEMBED, lambda stream: stream[:, chosen]))
         try:
             for name, edit in hooks:
                 self._points[name].add_hook(adapt(edit), level=_OUR_LEVEL)
-            logits = self._bridge(token_ids, return_type="logits")
+            logits: Tensor = self._bridge(token_ids, return_type="logits")
         finally:
             for name, _ in hooks:
                 self._points[name].remove_hooks(level=_OUR_LEVEL)
@@ -344,7 +357,7 @@ class LanguageModel:
     @torch.no_grad()
     def next_token_logits(self, tokens: Sequence[Token]) -> Tensor:
         """`[vocabulary]` after the last token of the prompt."""
-        return self.forward(self.ids(tokens))[0, -1]
+        return self.forward(self.ids(tokens), positions=[-1])[0, 0]
 
     def continued(self, tokens: tuple[Token, ...], count: int) -> tuple[Token, ...]:
         """The tokens and `count` more, each the likeliest. Raises InputError when they are too many."""

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.metric import metric_value
+from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Neurons
 from scd_tui.errors import InputError
 from scd_tui.graph import Target, Token
@@ -47,7 +47,8 @@ def neuron_effects(
 
     edits = [(Neurons(layer), partial(look, layer)) for layer in layers_with_neurons(model)]
     with torch.enable_grad():
-        metric = metric_value(target, model.forward(model.ids(tokens), edits))[0]
+        logits = model.forward(model.ids(tokens), edits, target.positions)
+        metric = value_at(target, logits)[0]
     layers = sorted(pushes)
     gradients = torch.autograd.grad(metric, [pushes[layer] for layer in layers])
     return {
@@ -115,5 +116,6 @@ def neuron_metrics(
         return torch.where(kept, activation, baselines[layer])
 
     ids = model.ids(tokens).expand(len(limits), -1)
-    logits = model.forward(ids, [(Neurons(layer), partial(replace, layer)) for layer in ranked])
-    return [float(value) for value in metric_value(target, logits)]
+    edits = [(Neurons(layer), partial(replace, layer)) for layer in ranked]
+    logits = model.forward(ids, edits, target.positions)
+    return [float(value) for value in value_at(target, logits)]

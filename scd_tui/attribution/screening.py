@@ -7,8 +7,11 @@ feature by Cauchy and Schwarz, with e the column, ê its bfloat16 part, ẑ that
     |z · e - ẑ · ê| ≤ ‖z‖ ‖e - ê‖ + ‖z - ẑ‖ ‖ê‖
 
 What cannot be among the k largest, however the errors fall, is left out; the values of the others are
-computed in float32. So the selection is exact. Columns are kept in two halves, their upper 16 bits
-(which are ê) and their lower, that together are the float32 weights, bit by bit, in no more memory.
+computed in float32. So the selection is exact. Columns are kept in two halves of 16 bits
+(the upper, rounded, is ê) that together are the float32 weights, bit by bit, in no more memory.
+
+Candidates are found through blocks of features: few passes over all features are made, each over a
+number of positions that the cache holds, and only the blocks with a large member are looked into.
 """
 
 from dataclasses import dataclass
@@ -20,12 +23,16 @@ from scd_tui.attribution.activation import Chosen, Rectified, Top, summed
 
 LEAST_FEATURES = 8192
 """Under this a dictionary's product is over before there is anything to gain."""
-_FIRST_CANDIDATES = 4
-"""Times k: candidates looked at first. Where more could be among the k largest, twice as many are."""
+BLOCK = 32
+"""Features whose largest is looked at first. They are not neighbours: f, f + d_sae / 32, …"""
 _AT_ONCE = 4096
-"""Columns whose norms are found together."""
-_ROUNDING = 2.0**-8
-"""Of a bfloat16 result, relative, with room for the float32 sums."""
+"""Columns that are split, and whose norms are found, together."""
+_POSITIONS = 32
+"""Positions that are decided together."""
+_ROUNDING = 1.01 * 2.0**-9
+"""Of a bfloat16 result, relative."""
+_SUMMING = 2.0**-23
+"""Of a float32 sum, relative to its terms and for each of them."""
 
 
 def pays(w_enc: Tensor, k: int) -> bool:
@@ -34,14 +41,15 @@ def pays(w_enc: Tensor, k: int) -> bool:
     return (
         w_enc.device.type == "cpu"
         and w_enc.dtype == torch.float32
-        and features >= max(LEAST_FEATURES, 8 * _FIRST_CANDIDATES * k)
+        and features >= max(LEAST_FEATURES, BLOCK * k)
+        and features % BLOCK == 0
         and torch.cpu._is_amx_tile_supported()
     )
 
 
 @dataclass(frozen=True)
 class Halves:
-    """float32 weights `[n, d]` as their upper (bfloat16) and lower (int16) 16 bits."""
+    """float32 weights `[n, d]` as bfloat16 numbers and what the bits are more than theirs, int16."""
 
     upper: Tensor
     lower: Tensor
@@ -49,30 +57,42 @@ class Halves:
     @classmethod
     def of(cls, weights: Tensor) -> "Halves":
         """Split `[n, d]`."""
-        # little-endian: the lower half comes first
-        bits = weights.detach().contiguous().view(torch.int16).reshape(*weights.shape, 2)
-        return cls(bits[..., 1].contiguous().view(torch.bfloat16), bits[..., 0].contiguous())
+        upper = torch.empty(weights.shape, dtype=torch.int16)
+        lower = torch.empty_like(upper)
+        # all at once would take as much memory again
+        for start in range(0, len(weights), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            bits = weights.detach()[some].contiguous().view(torch.int32)
+            # little-endian: the lower half comes first
+            lower[some] = bits.view(torch.int16).view(*bits.shape, 2)[..., 0]
+            # the lower half is read as a signed number, so that the upper is rounded to nearest
+            upper[some] = (bits + 0x8000) >> 16
+        return cls(upper.view(torch.bfloat16), lower)
 
     def rows(self, indices: Tensor) -> Tensor:
         """`[len(indices), d]` float32, as they were."""
-        upper = self.upper.view(torch.int16)[indices]
-        return torch.stack((self.lower[indices], upper), dim=-1).view(torch.float32)[..., 0]
+        return _joined(self.upper.index_select(0, indices), self.lower.index_select(0, indices))
 
     def all(self) -> Tensor:
         """`[n, d]` float32, as they were."""
-        halves = (self.lower, self.upper.view(torch.int16))
-        return torch.stack(halves, dim=-1).view(torch.float32)[..., 0]
+        return _joined(self.upper, self.lower)
+
+
+def _joined(upper: Tensor, lower: Tensor) -> Tensor:
+    weights = upper.float()
+    weights.view(torch.int32).add_(lower)
+    return weights
 
 
 @dataclass(frozen=True)
 class ScreenedTop:
-    """The k largest, rectified, as `activation.Top` finds them.
+    """The k largest, rectified, as `activation.Top` finds them; for a multiple of 32 features.
 
-    `norms` `[d_sae, 2]`: ‖e - ê‖ and ‖ê‖ of every column, rounded up.
+    `bounds` `[d_sae, 3]`: ‖e - ê‖ and ‖ê‖ of every column, rounded up, and b_enc.
     """
 
     columns: Halves
-    norms: Tensor
+    bounds: Tensor
     b_enc: Tensor
     w_dec: Tensor
     k: int
@@ -82,57 +102,75 @@ class ScreenedTop:
         """From `[d, d_sae]`, `[d_sae]`, `[d_sae, d]`."""
         weights = w_enc.detach().T
         columns = Halves.of(weights)
-        norms = [
-            torch.stack(((some - known).norm(dim=1), known.norm(dim=1)), dim=1)
-            # all at once would take as much memory again
-            for some, known in zip(
-                torch.split(weights, _AT_ONCE),
-                map(Tensor.float, torch.split(columns.upper, _AT_ONCE)),
-                strict=True,
-            )
-        ]
-        return cls(columns, torch.cat(norms) * (1 + 1e-5), b_enc, w_dec, k)
+        bounds = torch.empty(len(weights), 3)
+        for start in range(0, len(weights), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            known = columns.upper[some].float()
+            bounds[some, 0] = (weights[some] - known).norm(dim=1)
+            bounds[some, 1] = known.norm(dim=1)
+        bounds *= 1 + 1e-5
+        bounds[:, 2] = b_enc
+        return cls(columns, bounds, b_enc, w_dec, k)
 
     def choose(self, z: Tensor) -> Chosen:
-        features, positions = len(self.b_enc), len(z)
         rounded = z.to(torch.bfloat16)
-        known = rounded.float()
-        lengths = torch.stack((z.norm(dim=1), (z - known).norm(dim=1))) * (1 + 1e-5)
-        about = (self.columns.upper @ rounded.T).float()  # [d_sae, pos]
-        room = (self.norms @ lengths).addcmul_(about.abs(), z.new_tensor(_ROUNDING))
-        about += self.b_enc[:, None]
-        room += 1e-5  # for the rounding of these sums themselves
-        about += room  # what a feature can be at most
-        count = _FIRST_CANDIDATES * self.k
-        while True:
-            most, candidates = about.topk(min(count, features), dim=0)  # [count, pos]
-            least = most - 2 * room.gather(0, candidates)
-            # at least k features are no smaller than this
-            reached = least.topk(self.k, dim=0, sorted=False).values.amin(dim=0)
-            if count >= features or bool((most[-1] < reached).all()):
-                break
-            count *= 2
-        ranks, at = (most >= reached).nonzero(as_tuple=True)
-        indices = candidates[ranks, at]
-        columns = self.columns.rows(indices)
-        values = (z[at] * columns).sum(dim=1) + self.b_enc[indices]
-        # the k largest of each position: candidates side by side, then what is left out
-        grid = values.new_full((positions, len(most)), -torch.inf)
-        grid[at, ranks] = values
-        rows = torch.zeros_like(grid, dtype=torch.int64)
-        rows[at, ranks] = torch.arange(len(values), device=z.device)
-        best, places = grid.topk(self.k, dim=1, sorted=False)
-        of_best = rows.gather(1, places)
-        in_order = indices[of_best].argsort(dim=1)
-        best, of_best = best.gather(1, in_order).relu(), of_best.gather(1, in_order)
-        at, places = best.nonzero(as_tuple=True)
-        active = of_best[at, places]
-        return Chosen(at, indices[active], best[at, places], columns[active])
+        products = self.columns.upper @ rounded.T  # [d_sae, pos]
+        longest = float(self.bounds[:, 1].max())
+        parts = []
+        for start in range(0, len(z), _POSITIONS):
+            some = slice(start, start + _POSITIONS)
+            parts.append(self._decide(z[some], rounded[some], products[:, some], longest, start))
+        return Chosen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _decide(
+        self, z: Tensor, rounded: Tensor, products: Tensor, longest: float, first: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Positions, indices, values and columns of what is active among some positions."""
+        positions, each = len(z), len(self.b_enc) // BLOCK
+        lengths = torch.stack((z.norm(dim=1), (z - rounded.float()).norm(dim=1)))
+        lengths *= 1 + 1e-5
+        most = products.to(torch.float32, memory_format=torch.contiguous_format)
+        blocks = most.view(BLOCK, each, positions)
+        # largest |product|, in two steps: the first is the one over memory
+        largest = torch.maximum(blocks.amax(0).amax(0), -blocks.amin(0).amin(0))
+        rest = _ROUNDING * largest + _SUMMING * z.shape[1] * longest * lengths[0] + 1e-5
+        # what a feature can be at most, but for `rest`
+        most.addmm_(self.bounds, torch.cat((lengths, torch.ones_like(lengths[:1]))))
+        tops = blocks.amax(0)  # [each, pos]
+
+        def members(of: Tensor) -> Tensor:
+            """`[BLOCK, n, pos]`: all members of some blocks `[n, pos]`."""
+            at = of * positions + torch.arange(positions)
+            return most.view(BLOCK, -1).index_select(1, at.flatten()).view(BLOCK, *of.shape)
+
+        best, of = tops.topk(self.k, dim=0, sorted=False)
+        features = members(of).argmax(0) * each + of
+        bounds = self.bounds.index_select(0, features.flatten()).view(*of.shape, 3)[..., :2]
+        room = (bounds * lengths.T).sum(dim=-1)
+        # these k, of as many blocks, are no smaller than this
+        reached = (best - 2 * room).amin(dim=0) - 2 * rest
+        of = tops.topk(int((tops >= reached).sum(dim=0).max()), dim=0, sorted=False).indices
+        inside = members(of).flatten(end_dim=1)
+        count = int((inside >= reached).sum(dim=0).max())
+        which = inside.topk(count, dim=0, sorted=False).indices  # [count, pos]
+        member, block = which // len(of), which % len(of)
+        candidates = (member * each + of.gather(0, block)).T.contiguous()
+        columns = self.columns.rows(candidates.flatten())
+        values = torch.bmm(columns.view(positions, count, -1), z[:, :, None])[..., 0]
+        values += self.b_enc[candidates]
+        values, slots = values.topk(self.k, dim=1, sorted=False)
+        indices = candidates.gather(1, slots)
+        order = indices.argsort(dim=1)
+        indices, slots = indices.gather(1, order), slots.gather(1, order)
+        values = values.gather(1, order).relu()
+        at, places = values.nonzero(as_tuple=True)
+        active = columns.index_select(0, at * count + slots[at, places])
+        return at + first, indices[at, places], values[at, places], active
 
     def rows(self, chosen: Chosen) -> tuple[Tensor, Tensor, Tensor]:
         indices, columns = chosen.indices, chosen.columns
         encoder = self.columns.rows(indices) if columns is None else columns
-        return encoder, self.b_enc[indices], self.w_dec[indices]
+        return encoder, self.b_enc[indices], self.w_dec.index_select(0, indices)
 
     def write(self, chosen: Chosen, positions: int) -> Tensor:
         return summed(self.w_dec, chosen, chosen.values, positions)

@@ -10,7 +10,7 @@ import torch
 from scd_tui.attribution.attribute import Attribution, attribute, read, strongest
 from scd_tui.attribution.circuit import circuit_graph, strongest_edges
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.metric import resolve_target
+from scd_tui.attribution.metric import positions_of, resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.bench.procedure import spread
 from scd_tui.bench.stopwatch import Now
@@ -52,10 +52,10 @@ def make(question: Question, now: Now) -> Timed:
     """One circuit, with the settings' nodes a site over all positions and the largest error nodes."""
     model, tokens = question.model, question.tokens
     start = now()
-    reading = read(model, tokens, question.dictionaries)
+    reading = read(model, tokens, question.dictionaries, said=positions_of(tokens, 1))
     was_read = now()
-    logits = reading.cut.logits.detach()
-    best = int(logits[-1].argmax())
+    logits = reading.cut.logits_by_position()
+    best = int(logits[len(tokens) - 1].argmax())
     target = resolve_target(model, tokens, logits, target=best)
     attribution = attribute(reading, target, strongest(question.settings.top))
     was_attributed = now()

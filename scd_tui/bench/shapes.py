@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.memory import emptied, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import use_exact_float32
 from scd_tui.bench.sizes import Shape
@@ -118,5 +119,7 @@ def random_dictionaries(
     found = {}
     for site, sae in random_saes(shape, device):
         found[site] = Dictionary(site, sae, in_place=shape.streamed)
+        emptied(sae)
         on_progress(len(found), len(sites_of(shape)))
+    trim()
     return found

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from attributing import metric_value
 
 from scd_tui.attribution.ablation import (
     ablated_logits,
@@ -10,7 +11,7 @@ from scd_tui.attribution.ablation import (
 from scd_tui.attribution.attribute import Attribution, Reading, attribute, strongest
 from scd_tui.attribution.baseline import mean_baselines
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.metric import metric_value, resolve_target
+from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeRef, Site, parse_node

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from attributing import everything, nothing, plain_gradients, target_of
+from attributing import everything, metric_value, nothing, plain_gradients, target_of
 from saes import EVERY_KIND, SaeKind
 from tiny import random_dictionaries
 
 from scd_tui.attribution.ablation import ablated_logits
 from scd_tui.attribution.attribute import attribute, read
 from scd_tui.attribution.integrated import integrated_effects
-from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeRef, Site

@@ -171,7 +171,9 @@ def test_an_earlier_position_can_be_explained(tiny_loaded: LoadedModel) -> None:
     earlier = explain(tiny_loaded, PROMPT, target=7, position=3, settings=SETTINGS)
     assert earlier.circuit.target.position == 3
     assert all(parse(n.id).position <= 3 for n in earlier.circuit.nodes)
-    first = tiny_loaded.model.completions(earlier.attribution.reading.cut.logits.detach()[3], 1)
+    first = tiny_loaded.model.completions(
+        earlier.attribution.reading.cut.logits_by_position()[3], 1
+    )
     assert earlier.circuit.completions[0] == first[0]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from attributing import nothing, target_of
+from attributing import metric_value, nothing, target_of
 from saes import EVERY_KIND, SaeKind, random_sae
 from tiny import KINDS, PROMPT
 
@@ -15,7 +15,6 @@ from scd_tui.attribution.faithfulness import (
     curve,
     strongest_first,
 )
-from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import Site

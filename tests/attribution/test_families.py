@@ -171,18 +171,17 @@ def linear_f(
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", ["sublayers", "with gaps", "everything"])
-def test_an_mlp_run_by_itself_pulls_back_as_the_whole_pass_does(
+def test_a_part_run_position_by_position_pulls_back_as_the_whole_pass_does(
     models: dict[str, LanguageModel], family: str, name: str
 ) -> None:
     sites = tuple(s for s in SITE_SETS[name] if family != "pythia" or s.kind != "resid_mid")
     attribution = attribution_of(models[family], family, sites, nothing)
     cut = attribution.reading.cut
-    assert set(cut.mlps) == (
-        set() if family == "pythia" else {s.layer for s in sites if s.kind == "mlp_out"}
-    )
-    for layer in cut.mlps:
-        site = Site(layer, "mlp_out")
-        generator = torch.Generator().manual_seed(layer)
+    # a parallel block's MLP does not read the stream after attention
+    parts = ("attn_out",) if family == "pythia" else ("attn_out", "mlp_out")
+    assert set(cut.by_position) == {site for site in sites if site.kind in parts}
+    for site in cut.by_position:
+        generator = torch.Generator().manual_seed(site.layer)
         pulls = torch.randn(4, *cut.activation(site).shape, generator=generator).double()
         at = [2, 0, 2]
         for row, position in enumerate(at, start=1):

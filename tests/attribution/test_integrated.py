@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from attributing import nothing, target_of
+from attributing import metric_value, nothing, target_of
 
 from scd_tui.attribution.attribute import Reading, attribute
 from scd_tui.attribution.integrated import _summed_gradient, integrated_effects
-from scd_tui.attribution.metric import metric_value
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.graph import METRICS, Metric, Site
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from attributing import metric_value
 from tiny import PROMPT
 
 from scd_tui.attribution.attribute import Reading
-from scd_tui.attribution.metric import metric_value, resolve_target, warnings
+from scd_tui.attribution.metric import resolve_target, warnings
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.errors import InputError
 from scd_tui.graph import Completion, Metric, Target, Token, parse_node

@@ -12,7 +12,7 @@ from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.screening import Halves, ScreenedTop, pays
 from scd_tui.graph import Site
 
-WIDTH, FEATURES, K = 48, 900, 6
+WIDTH, FEATURES, K = 48, 896, 6
 
 
 def weights(seed: int, *, alike: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -86,7 +86,7 @@ def test_a_dictionary_that_is_read_in_two_stages_reads_as_sae_lens_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dictionary, "pays", lambda w_enc, k: True)
-    sae = random_sae(32, 64, seed=5, kind=TOPK)
+    sae = random_sae(32, 512, seed=5, kind=TOPK)
     x = torch.randn(9, 32, generator=torch.Generator().manual_seed(2))
     features = sae.encode(x)
     expected = sae.decode(features)
@@ -117,10 +117,10 @@ def test_a_column_that_bfloat16_makes_smaller_than_many_others_is_still_found() 
     """Each of its entries loses nearly a whole step; z and the other columns lose nothing."""
     z = torch.cat([torch.ones(24), -torch.ones(24)])[None]
     step = 2.0 - 2.0**-7  # the last number before 2
-    others = torch.full((48, 300), step)
+    others = torch.full((48, 319), step)
     others[:4] = 2.0
     best = torch.full((48, 1), step)
     best[:24] = 2.0 - 1e-4
     w_enc = torch.cat([others, best], dim=1)
-    found = ScreenedTop.of(w_enc, torch.zeros(301), torch.randn(301, 48), K).choose(z)
-    assert 300 in found.indices.tolist()
+    found = ScreenedTop.of(w_enc, torch.zeros(320), torch.randn(320, 48), K).choose(z)
+    assert 319 in found.indices.tolist()
