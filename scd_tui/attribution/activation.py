@@ -32,6 +32,9 @@ _REFUSED = {
     ),
 }
 
+_IN_A_REGISTER = 16
+"""float32 numbers."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -87,10 +90,14 @@ class Activation(Protocol):
 def product(z: Tensor, w_enc: Tensor) -> Tensor:
     """z W_enc `[pos, d_sae]` of `[pos, d]` and `[d, d_sae]`, however these lie in memory.
 
-    Where each column is in one piece it is written from the other side: on a CPU the few rows of z make
-    the usual way twice as slow.
+    Where each column is in one piece it is written from the other side: on some processors the few rows
+    of z make the usual way twice as slow. On others so does a number of them that leaves part of a
+    vector register empty, so there are some more, of zeros.
     """
-    return (w_enc.T @ z.T).T if w_enc.stride(0) == 1 else z @ w_enc
+    if w_enc.stride(0) != 1:
+        return z @ w_enc
+    filled = F.pad(z, (0, 0, 0, -len(z) % _IN_A_REGISTER)) if z.device.type == "cpu" else z
+    return (w_enc.T @ filled.T)[:, : len(z)].T
 
 
 def summed(w_dec: Tensor, chosen: Chosen, weights: Tensor, positions: int) -> Tensor:

@@ -17,6 +17,7 @@ number of positions that the cache holds, and only the blocks with a large membe
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scd_tui.attribution.activation import Chosen, Rectified, Top, summed
@@ -43,7 +44,7 @@ def pays(w_enc: Tensor, k: int) -> bool:
         and w_enc.dtype == torch.float32
         and features >= max(LEAST_FEATURES, BLOCK * k)
         and features % BLOCK == 0
-        and torch.cpu._is_amx_tile_supported()
+        and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     )
 
 
@@ -114,12 +115,22 @@ class ScreenedTop:
 
     def choose(self, z: Tensor) -> Chosen:
         rounded = z.to(torch.bfloat16)
-        products = self.columns.upper @ rounded.T  # [d_sae, pos]
+        # as many columns as fill the kernels' registers: fewer take longer
+        filled = F.pad(rounded, (0, 0, 0, -len(z) % _POSITIONS))
+        products = self.columns.upper @ filled.T  # [d_sae, at least pos]
         longest = float(self.bounds[:, 1].max())
         parts = []
         for start in range(0, len(z), _POSITIONS):
             some = slice(start, start + _POSITIONS)
-            parts.append(self._decide(z[some], rounded[some], products[:, some], longest, start))
+            parts.append(
+                self._decide(
+                    z[some],
+                    rounded[some],
+                    products[:, start : start + len(z[some])],
+                    longest,
+                    start,
+                )
+            )
         return Chosen(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _decide(
