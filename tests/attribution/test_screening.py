@@ -103,24 +103,30 @@ def test_a_dictionary_that_is_read_in_two_stages_reads_as_sae_lens_does(
 def test_it_pays_for_large_dictionaries_on_processors_that_multiply_bfloat16(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    def with_hardware(amx: bool, avx512: bool) -> None:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+
+    with_hardware(True, False)
     large = torch.empty(2, screening.LEAST_FEATURES)
     assert pays(large, 32)
     assert not pays(large[:, 1:], 32)
     assert not pays(large.double(), 32)
     assert not pays(large, 300)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with_hardware(False, True)
+    assert pays(large, 32)
+    with_hardware(False, False)
     assert not pays(large, 32)
 
 
 def test_a_column_that_bfloat16_makes_smaller_than_many_others_is_still_found() -> None:
-    """Each of its entries loses nearly a whole step; z and the other columns lose nothing."""
+    """Half its entries lose nearly half a step; z and the other columns lose nothing."""
     z = torch.cat([torch.ones(24), -torch.ones(24)])[None]
     step = 2.0 - 2.0**-7  # the last number before 2
     others = torch.full((48, 319), step)
     others[:4] = 2.0
     best = torch.full((48, 1), step)
-    best[:24] = 2.0 - 1e-4
+    best[:24] += 0.49 * 2.0**-7
     w_enc = torch.cat([others, best], dim=1)
     found = ScreenedTop.of(w_enc, torch.zeros(320), torch.randn(320, 48), K).choose(z)
     assert 319 in found.indices.tolist()

@@ -99,10 +99,10 @@ EFFECTS: tuple[Patch, ...] = (
     ),
     Patch(
         "the metric is read at the last position, whatever was asked",
-        "metric",
-        "metric",
-        "return value_at(target, logits[..., target.positions, :])",
-        "return value_at(target, logits[..., -1:, :])",
+        "cut",
+        "invariants",
+        "return self.logits[[self.said.index(position) for position in positions]]",
+        "return self.logits[[-1 for position in positions]]",
     ),
     Patch(
         "the metric logp is a bare logit",

@@ -14,8 +14,8 @@ GATE: tuple[Patch, ...] = (
         "the token put before is counted in the cross-entropy",
         "gate",
         "gate",
-        "[:, windows.skip : -1]\n        wanted = rows[:, windows.skip + 1 :]",
-        "[:, :-1]\n        wanted = rows[:, 1:]",
+        "slice(windows.skip, -1))\n        wanted = rows[:, windows.skip + 1 :]",
+        "slice(0, -1))\n        wanted = rows[:, 1:]",
     ),
     Patch(
         "the token put before is replaced too",
