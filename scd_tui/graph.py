@@ -222,7 +222,9 @@ class Node(Record, frozen=True):
     `effect` is the gradient estimate of what the metric loses without it; `exact` the same measured
     by ablation, once it has been. `activation` is the feature's `f` (before `s_out`), or the norm
     of an error or embedding vector; 0 for the root. `top` marks the strongest nodes of their site,
-    as against nodes that are there because an edge starts in them.
+    as against nodes that are there because an edge starts in them. `influence` is the share of the
+    root that flows through it (`attribution.influence`), `inflow` Σ|weight| of all edges into it, the
+    kept ones and the others; both where they were found, the latter where edges were.
     """
 
     id: NodeId
@@ -230,6 +232,8 @@ class Node(Record, frozen=True):
     activation: float
     exact: float | None = None
     top: bool = False
+    influence: float | None = None
+    inflow: float | None = None
 
 
 class Edge(Record, frozen=True):
@@ -285,6 +289,32 @@ class Trust(Record, frozen=True):
     overall: TrustScores
     sites: tuple[SiteTrust, ...] = ()
     edges: TrustScores | None = None
+
+
+class Flow(Record, frozen=True):
+    """Where the root's influence ends: shares of the whole, which add up to 1.
+
+    In embeddings, in errors, or in features whose own edges were not followed. `completeness`: the share
+    of what flows into followed nodes that does not come out of errors (circuit-tracer's graph score).
+    """
+
+    completeness: float
+    embeddings: float
+    errors: float
+    features: float
+
+
+class Pruned(Record, frozen=True):
+    """What a circuit was pruned to, and how many nodes and edges it had before.
+
+    `summed`: a feature counted with all its positions together.
+    """
+
+    node_share: float
+    edge_share: float
+    summed: bool
+    nodes: int
+    edges: int
 
 
 class DictionaryGate(Record, frozen=True):
@@ -364,6 +394,8 @@ class Circuit(Record, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     expanded: tuple[NodeId, ...]
+    flow: Flow | None = None
+    pruned: Pruned | None = None
     trust: Trust | None = None
     explanations: dict[str, str] = {}
     seconds: dict[str, float] = {}

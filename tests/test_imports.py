@@ -12,7 +12,11 @@ ROOT = Path(scd_tui.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 RANKS = {
     **dict.fromkeys(
-        ["", "graph", "curves", "judge", "timings", "text", "numbers", "errors", "files"], 0
+        [
+            *("", "graph", "curves", "judge", "timings", "pruning"),
+            *("text", "numbers", "errors", "files"),
+        ],
+        0,
     ),
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,

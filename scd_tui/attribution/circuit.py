@@ -1,12 +1,17 @@
 """The strongest of an attribution, as records."""
 
+from dataclasses import dataclass
+
+import msgspec
 import torch
 
 from scd_tui.attribution.attribute import Attribution, EdgesInto, Scores
 from scd_tui.attribution.dictionary import Encoded
+from scd_tui.attribution.influence import influence
 from scd_tui.attribution.model import Place
 from scd_tui.graph import (
     Edge,
+    Flow,
     Node,
     NodeId,
     NodeRef,
@@ -108,10 +113,21 @@ def strongest_edges(attribution: Attribution, node: NodeId, count: int) -> tuple
     )
 
 
-def circuit_graph(
-    attribution: Attribution, settings: Settings
-) -> tuple[tuple[Node, ...], tuple[Edge, ...], tuple[NodeId, ...]]:
-    """`(nodes, edges, expanded)` of a circuit: the selected nodes, the root, and what feeds them."""
+@dataclass(frozen=True)
+class Graph:
+    """A circuit's selected nodes, the root, and what feeds them.
+
+    `expanded` are those whose edges were found, `flow` is where the root's influence ends.
+    """
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    expanded: tuple[NodeId, ...]
+    flow: Flow
+
+
+def circuit_graph(attribution: Attribution, settings: Settings) -> Graph:
+    """The records of an attribution, with the influence of every node in them."""
     root = attribution.target.root
     sites = tuple(reversed(attribution.reading.sites))
     top = {node: None for site in sites for node in attribution.selected[site]}
@@ -126,4 +142,15 @@ def circuit_graph(
     for edge in edges.values():
         if edge.source not in nodes:
             nodes[edge.source] = node_record(attribution, edge.source)
-    return tuple(nodes.values()), tuple(edges.values()), expanded
+    table = influence(attribution)
+    return Graph(
+        tuple(
+            msgspec.structs.replace(
+                node, influence=table.of(node.id), inflow=table.totals.get(node.id)
+            )
+            for node in nodes.values()
+        ),
+        tuple(edges.values()),
+        expanded,
+        Flow(table.completeness, table.embeddings, table.errors, table.features),
+    )

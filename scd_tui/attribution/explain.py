@@ -125,7 +125,7 @@ def explain(
         effects_of=effects_by(settings.method, model, reading, wanted, on_progress),
         first=first,
     )
-    nodes, edges, expanded = circuit_graph(attribution, settings)
+    graph = circuit_graph(attribution, settings)
     done = time.perf_counter()
     circuit = Circuit(
         prompt=prompt,
@@ -140,9 +140,10 @@ def explain(
         share_explained=share_explained(attribution),
         completions=model.completions(logits[wanted.position], settings.completions),
         sites=tuple(site_summary(attribution, site) for site in reversed(reading.sites)),
-        nodes=nodes,
-        edges=edges,
-        expanded=expanded,
+        nodes=graph.nodes,
+        edges=graph.edges,
+        expanded=graph.expanded,
+        flow=graph.flow,
         seconds={"reading": read_at - start, "attribution": done - read_at},
         notes=warnings(wanted),
     )

@@ -1,4 +1,4 @@
-"""How much of a target flows through each node, and which nodes and edges carry most of it.
+"""How much of a target flows through each node.
 
 An edge's share is |w| over the sum of |w| of everything that leads into its target: features, errors
 and embeddings, selected or not. The root has influence 1, and a node hands what it has on to its
@@ -8,12 +8,12 @@ sources by their shares, as far as its edges are known:
 
 All of it ends at embeddings, or at errors and features that were not followed further. Signs are
 left out, for paths that cancel are both part of the mechanism. This is the influence by which
-circuit-tracer prunes (Ameisen et al. 2025), on a graph whose unselected sources stay in the sums.
+circuit-tracer prunes (Ameisen et al. 2025), on a graph whose unselected sources stay in the sums;
+`scd_tui.pruning` prunes.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,9 +21,6 @@ from torch import Tensor
 from scd_tui.attribution.attribute import Attribution, Reading, Scores
 from scd_tui.attribution.model import Place
 from scd_tui.graph import Edge, NodeId, NodeRef, Site, parse_node
-
-NODE_SHARE, EDGE_SHARE = 0.8, 0.98
-Item = TypeVar("Item", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -135,50 +132,3 @@ def _targets_first(attribution: Attribution) -> list[NodeId]:
         return -len(rank) if site is None else -rank[site]
 
     return sorted(attribution.edges, key=depth)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What pruning leaves: nodes, the most influential first, and edges between them."""
-
-    nodes: tuple[NodeId, ...]
-    edges: tuple[Edge, ...]
-
-
-def prune(
-    root: NodeId,
-    nodes: Mapping[NodeId, float],
-    edges: Mapping[Edge, float],
-    node_share: float = NODE_SHARE,
-    edge_share: float = EDGE_SHARE,
-) -> Kept:
-    """The fewest nodes and edges that carry these shares of all their influence, tied to the root.
-
-    `nodes` and `edges` come with their influence (`Influence.of`, `Influence.along`). Nodes from
-    which no kept edges lead to the root are dropped, whatever their influence.
-    """
-    chosen = {root, *_fewest({n: v for n, v in nodes.items() if n != root}, node_share)}
-    among = {e: v for e, v in edges.items() if e.source in chosen and e.target in chosen}
-    kept = _fewest(among, edge_share)
-    reached, waiting = {root}, [root]
-    while waiting:
-        target = waiting.pop()
-        for edge in kept:
-            if edge.target == target and edge.source not in reached:
-                reached.add(edge.source)
-                waiting.append(edge.source)
-    order = sorted(reached, key=lambda node: (node != root, -nodes.get(node, 0.0), node))
-    return Kept(tuple(order), tuple(edge for edge in kept if edge.target in reached))
-
-
-def _fewest(values: Mapping[Item, float], share: float) -> list[Item]:
-    """The largest, as many as it takes to come to this share of the sum; ties in the given order."""
-    # all of them may be reached before the last, where that is too small to change the sum
-    wanted = share * sum(values.values()) if share < 1 else float("inf")
-    so_far, found = 0.0, []
-    for item, value in sorted(values.items(), key=lambda pair: -pair[1]):
-        if so_far >= wanted or value <= 0.0:
-            break
-        found.append(item)
-        so_far += value
-    return found

@@ -211,7 +211,7 @@ def all_effects(attribution: Attribution, above: float = CLOSE) -> dict[str, flo
 
 def all_edges(attribution: Attribution, above: float = CLOSE) -> dict[tuple[str, str], float]:
     """Every edge, of the circuit as it is shown, whose |weight| exceeds `above`."""
-    _, edges, _ = circuit_graph(attribution, Settings(top=100, edges=100))
+    edges = circuit_graph(attribution, Settings(top=100, edges=100)).edges
     return {(e.source, e.target): e.weight for e in edges if abs(e.weight) > above}
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Patch:
     """One mistake: in `module`, `old` (which stands there just once) becomes `new`.
 
-    `tests` names the file of tests that should notice it, `tests/attribution/test_{tests}.py`.
+    `tests` names the file of tests that should notice it as if it were a module: `attribution.cut` is
+    `scd_tui/attribution/cut.py` for the one and `tests/attribution/test_cut.py` for the other.
     """
 
     name: str

@@ -12,19 +12,16 @@ from patch import Patch
 ROOT = Path(__file__).parents[2]
 # the quickest first: each run ends with its first failure
 TESTS = (
-    *("metric", "question", "influence", "model", "planted", "dictionary", "screening"),
+    "pruning",
     *(
-        "trust",
-        "gate",
-        "neurons",
-        "invariants",
-        "properties",
-        "integrated",
-        "heads",
-        "explain",
-        "ablation",
+        f"attribution.{name}"
+        for name in (
+            *("metric", "question", "influence", "model", "planted", "dictionary", "screening"),
+            *("trust", "gate", "neurons", "invariants", "properties", "integrated", "heads"),
+            *("explain", "ablation", "methods", "contrast_prompt", "faithfulness", "reference"),
+            "families",
+        )
     ),
-    *("methods", "contrast_prompt", "faithfulness", "reference", "families"),
 )
 HEAVY = (
     "pytest",
@@ -58,7 +55,7 @@ def noticed(patch: Patch | None) -> str | None:
             ROOT / "scd_tui", package, ignore=shutil.ignore_patterns("data", "__pycache__")
         )
         if patch is not None:
-            make(patch, package / "attribution" / f"{patch.module}.py")
+            make(patch, package / f"{patch.module.replace('.', '/')}.py")
         for names in rounds:
             code, said = run_tests(names, Path(folder))
             if code != 0:
@@ -81,6 +78,12 @@ def make(patch: Patch, source: Path) -> None:
     source.write_text(text.replace(patch.old, patch.new), encoding="utf-8")
 
 
+def file_of(tests: str) -> Path:
+    """`tests/attribution/test_cut.py` of `attribution.cut`."""
+    *folders, name = tests.split(".")
+    return Path("tests", *folders, f"test_{name}.py")
+
+
 def run_tests(names: Sequence[str], folder: Path) -> tuple[int, str]:
     """pytest's exit code and output in this process, with the package that lies in `folder`."""
     import pytest
@@ -93,7 +96,7 @@ def run_tests(names: Sequence[str], folder: Path) -> tuple[int, str]:
     with said.open("w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-        files = [f"tests/attribution/test_{name}.py" for name in names]
+        files = [str(file_of(name)) for name in names]
         code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
         sys.stdout.flush()
     import scd_tui
