@@ -20,15 +20,16 @@ from textual.widgets import Input
 
 from scd_tui.catalog.prompts import Prompt, load_prompt_sets
 from scd_tui.errors import InputError
-from scd_tui.graph import Circuit, NodeId, parse_node
+from scd_tui.graph import Circuit, parse_node
 from scd_tui.text import visible
 from scd_tui.tui.bindings import app_keys
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.ink import cut
+from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
-from scd_tui.tui.records import FeatureRecords, NoRecords, RecordState, find_labels, label_key
+from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
 from scd_tui.tui.session import Change, Choice, Notice, Session
 from scd_tui.tui.terminal import no_colour, over_ssh
@@ -90,22 +91,24 @@ class ScdApp(App[int]):
         self.theme = "scd" if colour else "ansi-dark"
         self._colour = colour
         self._first_prompt = prompt
-        self._records = records or NoRecords()
         self._save_to = save_to
         self._new_worker = worker
         self._worker: Worker | None = None
         self._worker_number = 0
-        self._labels: dict[str, str] = {}
-        self._states: dict[str, RecordState] = {}
         self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
-        if circuit is not None:
-            self._labels = {key: visible(text) for key, text in circuit.explanations.items()}
+        self.labelling = Labelling(
+            records or NoRecords(),
+            self.session,
+            run=lambda work, group: self.run_worker(work, group=group, exclusive=group == "record"),
+            on_labels=self._labelled,
+            on_record=lambda: self.main.draw_feature(top=False),
+        )
         self.main = MainScreen(
             self.session,
             prompt if prompt is not None else self.session.prompt or "",
-            self.label,
-            self._state,
+            self.labelling.label,
+            self.labelling.state,
         )
 
     def get_default_screen(self) -> Screen[None]:
@@ -122,7 +125,7 @@ class ScdApp(App[int]):
         if self.session.store.circuit is not None:
             main.circuit_tree.show(self.session.store)
             main.draw_all()
-            self._find_labels()
+            self.labelling.look_up_new()
         else:
             self._start_worker()
 
@@ -206,13 +209,13 @@ class ScdApp(App[int]):
                 main.close_filter()
                 main.circuit_tree.show(self.session.store)
                 main.draw_completions()
-                self._find_labels()
+                self.labelling.look_up_new()
             case Change.GREW:
                 main.circuit_tree.grew()
-                self._find_labels()
+                self.labelling.look_up_new()
             case Change.UPSTREAM if notice.node is not None:
                 main.circuit_tree.upstream_changed(notice.node)
-                self._find_labels()
+                self.labelling.look_up_new()
             case Change.VALUES:
                 main.circuit_tree.refresh()
                 main.draw_feature(top=False)
@@ -224,36 +227,7 @@ class ScdApp(App[int]):
 
     # --- labels and records -------------------------------------------------------------------
 
-    def label(self, node: NodeId) -> str:
-        """A feature's explanation as far as it is known, "" otherwise."""
-        key = self.session.store.feature_key(node)
-        return "" if key is None else self._labels.get(label_key(*key), "")
-
-    def _state(self, node: NodeId) -> RecordState:
-        key = self.session.store.feature_key(node)
-        known = None if key is None else self._states.get(label_key(*key))
-        return known or RecordState()
-
-    def _find_labels(self) -> None:
-        """Look up the labels of all nodes that have none yet, in a thread."""
-        wanted = {
-            key
-            for node in self.session.store.take_new()
-            if (key := self.session.store.feature_key(node)) is not None
-            and label_key(*key) not in self._labels
-        }
-        if wanted:
-            # A mark that they are being looked up, so that they are not asked for twice.
-            self._labels.update({label_key(*key): "" for key in wanted})
-            self.run_worker(self._fetch_labels(wanted), group="labels")
-
-    async def _fetch_labels(self, wanted: Iterable[tuple[str, int]]) -> None:
-        try:
-            found = await asyncio.to_thread(find_labels, self._records, wanted)
-        except (OSError, ValueError) as error:
-            self.session.say(f"labels cannot be read: {visible(str(error))}", "warn")
-            return
-        self._labels.update({key: visible(text) for key, text in found.items()})
+    def _labelled(self) -> None:
         self.main.circuit_tree.refresh()
 
     @on(MainScreen.Rested)
@@ -266,18 +240,7 @@ class ScdApp(App[int]):
         if ref.site is None or ref.index is None:
             return
         self.session.inspect(ref.site, ref.index)
-        key = self.session.store.feature_key(item.node)
-        if key is not None and label_key(*key) not in self._states:
-            self.run_worker(self._fetch_record(key), group="record", exclusive=True)
-
-    async def _fetch_record(self, key: tuple[str, int]) -> None:
-        try:
-            record = await asyncio.to_thread(self._records.record, *key)
-            state = RecordState(record, looked_up=True)
-        except (OSError, ValueError) as error:
-            state = RecordState(looked_up=True, problem=f"no record: {visible(str(error))}")
-        self._states[label_key(*key)] = state
-        self.main.draw_feature(top=False)
+        self.labelling.open(item.node)
 
     # --- messages of the panes ----------------------------------------------------------------
 
@@ -359,8 +322,7 @@ class ScdApp(App[int]):
         if circuit is None:
             self.session.say("there is no circuit to save yet", "warn")
             return
-        labels = {key: text for key, text in self._labels.items() if text}
-        self.run_worker(self._save(circuit, labels), group="save")
+        self.run_worker(self._save(circuit, self.labelling.labels()), group="save")
 
     async def _save(self, circuit: Circuit, labels: dict[str, str]) -> None:
         path = free_path(self._save_to or Path.cwd(), circuit)
