@@ -44,11 +44,12 @@ def load(
     # Progress is told by `on_progress`; the library's own bar would land between a program's lines.
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    total = 1 + len(spec.dictionaries)
+    model_folder, folders = spec.folders()
+    total = 1 + len(folders)
     on_progress("loading the model", 0, total)
-    model = LanguageModel.boot(spec.model, device, prepend_bos=spec.prepends_bos)
+    model = LanguageModel.boot(model_folder, device, prepend_bos=spec.prepends_bos)
     dictionaries: dict[Site, Dictionary] = {}
-    for done, (site, path) in enumerate(spec.dictionaries.items(), start=1):
+    for done, (site, path) in enumerate(folders.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
         if site.layer >= model.layers or not model.has(site):
             raise InputError(f"{path.name} is at {site}, and the model has no such place")

@@ -79,6 +79,7 @@ def random_subject(shape: Shape) -> Subject:
 
 def catalogued_subject(spec: ModelSpec) -> Subject:
     """A model of the catalogue, and a prompt from the bundled text."""
+    _, folders = spec.folders()
 
     def loaded(device: torch.device) -> tuple[LanguageModel, dict[Site, Dictionary]]:
         found = load(spec, device)
@@ -86,7 +87,7 @@ def catalogued_subject(spec: ModelSpec) -> Subject:
 
     def saes(device: torch.device) -> dict[Site, Any]:
         read = partial(SAE.load_from_disk, device=str(device), dtype="float32")
-        return {site: _flat(_frozen(read(path))) for site, path in spec.dictionaries.items()}
+        return {site: _flat(_frozen(read(path))) for site, path in folders.items()}
 
     def prompt(model: LanguageModel, count: int) -> tuple[Token, ...]:
         tokens = model.tokenize(bundled_text().text[: _CHARACTERS * count])
@@ -96,7 +97,7 @@ def catalogued_subject(spec: ModelSpec) -> Subject:
             raise InputError(f"the bundled text has {len(tokens)} tokens: ask for fewer")
         return tokens[:count]
 
-    configs = [json.loads((path / "cfg.json").read_text()) for path in spec.dictionaries.values()]
+    configs = [json.loads((path / "cfg.json").read_text()) for path in folders.values()]
     return Subject(
         name=spec.name,
         sizes=tuple((int(config["d_in"]), int(config["d_sae"])) for config in configs),

@@ -1,133 +1,84 @@
-"""Models with their dictionary sets, by name.
+"""Models with their dictionary sets, by name."""
 
-A dictionary set is a folder of sae_lens dictionaries, one a site, each in a folder named after its
-TransformerLens hook (`blocks.3.hook_mlp_out`) or listing that hook in its `cfg.json`.
-"""
-
-import hashlib
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from scd_tui import demo
+from scd_tui.catalog.folders import local_dictionaries, local_model, site_of_hook
 from scd_tui.catalog.gate import read_gate
+from scd_tui.catalog.spec import ModelSpec
+from scd_tui.catalog.toml import read_model_file, spec_of
 from scd_tui.errors import InputError
-from scd_tui.graph import SITE_KINDS, DictionaryGate, Site, SiteKind
+
+__all__ = ["DEFAULT_MODEL", "ModelSpec", "find", "from_folders", "names", "site_of_hook"]
 
 DEFAULT_MODEL = "demo"
-
-_KIND_OF_HOOK: dict[str, SiteKind] = {
-    "hook_resid_pre": "resid_pre",
-    "attn.hook_z": "hook_z",
-    "hook_attn_out": "attn_out",
-    "hook_resid_mid": "resid_mid",
-    "hook_mlp_out": "mlp_out",
-    "hook_resid_post": "resid_post",
-}
-_HOOK = re.compile(r"blocks\.([0-9]+)\.([a-z_.]+)", re.ASCII)
+_DEMO_SET = "topk"
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """Where a model and its dictionaries lie, and what is known of them.
-
-    `sources` maps a site's name to the id under which its features are labelled.
-    """
-
-    name: str
-    model: Path
-    dictionaries_name: str
-    dictionaries: Mapping[Site, Path]
-    sources: Mapping[str, str]
-    features: Path | None = None
-    gate: tuple[DictionaryGate, ...] = ()
-    prepends_bos: bool = False
-
-    def revisions(self) -> tuple[str, str]:
-        """Content hashes of the model's files and of the dictionaries' files."""
-        return _content_hash([self.model]), _content_hash(list(self.dictionaries.values()))
-
-
-def site_of_hook(hook: str) -> Site:
-    """The site of a TransformerLens hook name. Raises ValueError on hooks that are none."""
-    found = _HOOK.fullmatch(hook)
-    if found is None or found[2] not in _KIND_OF_HOOK:
-        raise ValueError(f"{hook!r} is not a hook that a dictionary can be read at")
-    return Site(int(found[1]), _KIND_OF_HOOK[found[2]])
+def data_dir() -> Path:
+    """Where the files of the built-in models lie, one a model, under its name."""
+    return Path(__file__).parent / "data"
 
 
 def names() -> tuple[str, ...]:
     """The models that can be asked for by name."""
-    return (DEFAULT_MODEL,)
+    return (DEFAULT_MODEL, *sorted(path.stem for path in data_dir().glob("*.toml")))
 
 
-def find(name: str) -> ModelSpec:
-    """The model of this name. Raises InputError, naming the nearest, when there is none."""
+def find(name: str, dictionaries: str | None = None) -> ModelSpec:
+    """The model of this name, or in this TOML file, with a set of dictionaries or its usual one.
+
+    Raises InputError, naming the nearest, when there is no such model or no such set.
+    """
     if name == DEFAULT_MODEL:
+        if dictionaries not in (None, _DEMO_SET):
+            raise _unknown("set of dictionaries", dictionaries, (_DEMO_SET,), f" of {name}")
         return _bundled()
-    near = get_close_matches(name, names(), n=3) or names()
-    raise InputError(f"there is no model {name!r}: use {' or '.join(near)}")
+    if name.endswith(".toml"):
+        return from_file(Path(name), dictionaries)
+    if name not in names():
+        raise _unknown("model", name, names())
+    return from_file(data_dir() / f"{name}.toml", dictionaries)
+
+
+def from_file(path: Path, dictionaries: str | None = None) -> ModelSpec:
+    """The model in a TOML file. Raises InputError when it is none or has no such set."""
+    found = read_model_file(path)
+    chosen = found.pick(dictionaries)
+    if chosen is None:
+        of = f" of {found.name or path.stem}"
+        raise _unknown("set of dictionaries", dictionaries, [s.name for s in found.sets], of)
+    return spec_of(found, chosen, path)
 
 
 def from_folders(name: str, model: Path, dictionaries: Path) -> ModelSpec:
     """A model folder and a folder of dictionaries. Raises InputError when either is not that."""
-    if not (model / "config.json").is_file():
-        raise InputError(f"{model} is not a model: it has no config.json")
-    found: dict[Site, Path] = {}
-    sources: dict[str, str] = {}
-    for path in sorted(dictionaries.glob("*/cfg.json")):
-        config = _read_json(path)
-        metadata = config.get("metadata") or {}
-        hook = metadata.get("hook_name") or path.parent.name
-        try:
-            site = site_of_hook(hook)
-        except ValueError as error:
-            raise InputError(f"{path} does not say where its dictionary belongs: {error}") from None
-        found[site] = path.parent
-        if source := metadata.get("neuronpedia_id"):
-            sources[str(site)] = str(source).split("/", 1)[-1]
-    if not found:
-        raise InputError(
-            f"{dictionaries} holds no dictionaries: none of its folders has a cfg.json"
-        )
-    return ModelSpec(name, model, dictionaries.name, _in_order(found), sources)
+    local_model(model)
+    local = local_dictionaries(dictionaries)
+    return ModelSpec(
+        name=name,
+        model=model,
+        dictionaries_name=dictionaries.name,
+        dictionaries=dict(local.dictionaries),
+        sources=local.sources,
+        neuronpedia=local.neuronpedia,
+    )
+
+
+def _unknown(what: str, name: str | None, known: Sequence[str], of: str = "") -> InputError:
+    near = get_close_matches(str(name), known, n=3) or known
+    return InputError(f"there is no {what} {name!r}{of}: use {' or '.join(near)}")
 
 
 def _bundled() -> ModelSpec:
     spec = from_folders(DEFAULT_MODEL, demo.model_dir(), demo.dictionaries_dir())
-    sites = {path.name: site for site, path in spec.dictionaries.items()}
+    sites = {path.name: site for site, path in spec.dictionaries.items() if isinstance(path, Path)}
     return replace(
         spec,
-        dictionaries_name="topk",
+        dictionaries_name=_DEMO_SET,
         features=demo.features_dir(),
         gate=read_gate(demo.gate_path(), sites),
     )
-
-
-def _in_order(found: Mapping[Site, Path]) -> dict[Site, Path]:
-    return dict(sorted(found.items(), key=lambda f: (f[0].layer, SITE_KINDS.index(f[0].kind))))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return value
-
-
-def _content_hash(folders: list[Path]) -> str:
-    """The first 12 digits of a SHA-256 over the names and contents of the folders' files."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]

@@ -1,0 +1,90 @@
+"""Models and dictionaries that lie in folders here.
+
+A dictionary set is a folder of sae_lens dictionaries, one a site, each in a folder named after its
+TransformerLens hook (`blocks.3.hook_mlp_out`) or listing that hook in its `cfg.json`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scd_tui.errors import InputError
+from scd_tui.graph import SITE_KINDS, Site, SiteKind
+
+_KIND_OF_HOOK: dict[str, SiteKind] = {
+    "hook_resid_pre": "resid_pre",
+    "attn.hook_z": "hook_z",
+    "hook_attn_out": "attn_out",
+    "hook_resid_mid": "resid_mid",
+    "hook_mlp_out": "mlp_out",
+    "hook_resid_post": "resid_post",
+}
+_HOOK = re.compile(r"blocks\.([0-9]{1,4})\.([a-z_.]+)", re.ASCII)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class LocalDictionaries:
+    """Folders by site, in order of computation; where they are labelled, as in `ModelSpec`."""
+
+    dictionaries: Mapping[Site, Path]
+    sources: Mapping[str, str]
+    neuronpedia: str | None
+
+
+def site_of_hook(hook: str) -> Site:
+    """The site of a TransformerLens hook name. Raises ValueError on hooks that are none."""
+    found = _HOOK.fullmatch(hook)
+    if found is None or found[2] not in _KIND_OF_HOOK:
+        raise ValueError(f"{hook!r} is not a hook that a dictionary can be read at")
+    return Site(int(found[1]), _KIND_OF_HOOK[found[2]])
+
+
+def in_order(found: Mapping[Site, _Value]) -> dict[Site, _Value]:
+    """By layer, and in it as a block computes them."""
+    return dict(sorted(found.items(), key=lambda f: (f[0].layer, SITE_KINDS.index(f[0].kind))))
+
+
+def local_model(folder: Path) -> Path:
+    """The folder, if a model is in it. Raises InputError."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} is not a model: it has no config.json")
+    return folder
+
+
+def local_dictionaries(folder: Path) -> LocalDictionaries:
+    """The set in a folder. Raises InputError when there is none, or one of its parts is none."""
+    found: dict[Site, Path] = {}
+    sources: dict[str, str] = {}
+    neuronpedia: str | None = None
+    for path in sorted(folder.glob("*/cfg.json")):
+        config = read_json(path)
+        metadata = config.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        hook = metadata.get("hook_name") or config.get("hook_name") or path.parent.name
+        try:
+            site = site_of_hook(str(hook))
+        except ValueError as error:
+            raise InputError(f"{path} does not say where its dictionary belongs: {error}") from None
+        if site in found:
+            raise InputError(f"{folder} has two dictionaries at {site}: {found[site].name} is one")
+        found[site] = path.parent
+        if source := metadata.get("neuronpedia_id"):
+            neuronpedia, _, sources[str(site)] = str(source).rpartition("/")
+    if not found:
+        raise InputError(f"{folder} holds no dictionaries: none of its folders has a cfg.json")
+    return LocalDictionaries(in_order(found), sources, neuronpedia or None)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds a JSON object. Raises InputError."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value

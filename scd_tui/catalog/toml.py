@@ -1,0 +1,221 @@
+"""A model with its sets of dictionaries in a TOML file: the built-in ones, and any user's own.
+
+    name = "mine"                       # the file's name, if left out
+    default = "wide"                    # the first set, if left out
+
+    [model]
+    repo = "gpt2"                       # on the Hub; or folder = "path", from where the file is
+
+    [[set]]
+    name = "narrow"
+    folder = "dictionaries"             # of sae_lens dictionaries, as --dictionaries takes it
+
+    [[set]]
+    name = "wide"                       # of sae_lens's registry, in groups that have one release
+    context = 64                        # tokens of their training texts
+    prepends_bos = false                # whether those began with BOS
+
+    [[set.group]]
+    release = "gpt2-small-resid-post-v5-32k"
+    repo = "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs"
+    dictionaries = [
+      { hook = "blocks.0.hook_resid_post", id = "blocks.0.hook_resid_post", path = "v5_32k_layer_0.pt" },
+    ]
+
+Everything else is for tables, plans and checks, and may be left out.
+"""
+
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scd_tui.catalog.folders import in_order, local_dictionaries, local_model, site_of_hook
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, Shape
+from scd_tui.errors import InputError
+from scd_tui.graph import DictionaryGate, Site
+from scd_tui.judge import Published
+
+_LARGEST = 1 << 20
+"""Bytes of a file that is read; the largest built-in one has 60,000."""
+_REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Count = Annotated[int, Meta(ge=1, le=1 << 40)]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: a key that is none of its own is a mistake."""
+
+
+class Model(_Part, frozen=True, kw_only=True):
+    repo: str | None = None
+    folder: str | None = None
+    revision: str | None = None
+    licence: str | None = None
+    gated: bool = False
+    shape: Shape | None = None
+
+
+class Entry(_Part, frozen=True, kw_only=True):
+    hook: str
+    id: str
+    path: str
+    neuronpedia: str | None = None
+    width: Count | None = None
+    l0: float | None = None
+    explained_variance: float | None = None
+
+
+class Group(_Part, frozen=True, kw_only=True):
+    release: str
+    repo: str
+    revision: str | None = None
+    architecture: str | None = None
+    k: Count | None = None
+    normalisation: str | None = None
+    d_in: Count | None = None
+    width: Count | None = None
+    dtype: str = "float32"
+    dictionaries: Annotated[tuple[Entry, ...], Meta(min_length=1)]
+
+
+class Set(_Part, frozen=True, kw_only=True):
+    name: Name
+    about: str = ""
+    licence: str | None = None
+    context: Count | None = None
+    prepends_bos: bool = False
+    model_options: dict[str, bool] = {}
+    folder: str | None = None
+    group: tuple[Group, ...] = ()
+
+
+class ModelFile(_Part, frozen=True, kw_only=True):
+    """The whole file. `sets` is not empty; `default` is the name of one of them."""
+
+    name: Name | None = None
+    default: str | None = None
+    model: Model
+    sets: Annotated[tuple[Set, ...], Meta(min_length=1)] = msgspec.field(name="set")
+
+    def pick(self, name: str | None) -> Set | None:
+        """The set of this name, or the one to take if none is named; None if there is none."""
+        wanted = name or self.default or self.sets[0].name
+        return next((s for s in self.sets if s.name == wanted), None)
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read and check a file. Raises InputError, in one sentence, when it is not of this form."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST:,} bytes")
+        found = msgspec.convert(tomllib.loads(data.decode("utf-8")), ModelFile)
+        _check(found)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text") from None
+    except RecursionError:
+        raise InputError(f"{path} is no model: it is nested too deeply") from None
+    except ValueError as error:  # TOML's and msgspec's are of this kind
+        raise InputError(f"{path} is no model: {error}") from None
+    return found
+
+
+def _check(found: ModelFile) -> None:
+    """Raises ValueError on what the types alone do not rule out."""
+    if (found.model.repo is None) == (found.model.folder is None):
+        raise ValueError("[model] has a repo or a folder, one of the two")
+    _check_repo(found.model.repo)
+    names = [s.name for s in found.sets]
+    if len(set(names)) < len(names):
+        raise ValueError("two of its sets have one name")
+    if found.pick(None) is None:
+        raise ValueError(f"it has no set {found.default!r}, which it calls its default")
+    for one in found.sets:
+        if (one.folder is None) == (not one.group):
+            raise ValueError(f"the set {one.name!r} has a folder or groups, one of the two")
+        taken: set[Site] = set()
+        for group in one.group:
+            _check_repo(group.repo)
+            for entry in group.dictionaries:
+                site = site_of_hook(entry.hook)
+                if site in taken:
+                    raise ValueError(f"the set {one.name!r} has two dictionaries at {site}")
+                taken.add(site)
+                if PurePosixPath(entry.path).is_absolute() or ".." in entry.path.split("/"):
+                    raise ValueError(f"{entry.path!r} leads out of its repository")
+
+
+def _check_repo(repo: str | None) -> None:
+    if repo is not None and (_REPO.fullmatch(repo) is None or ".." in repo):
+        raise ValueError(f"{repo!r} is not a repository: they are named like openai-community/gpt2")
+
+
+def spec_of(
+    found: ModelFile, chosen: Set, path: Path, *, gate: tuple[DictionaryGate, ...] = ()
+) -> ModelSpec:
+    """The model with one of its sets; folders are looked at. Raises InputError when they are none."""
+    model: Path | HubModel
+    if found.model.folder is not None:
+        model = local_model(path.parent / Path(found.model.folder).expanduser())
+    else:
+        assert found.model.repo is not None
+        model = HubModel(
+            repo=found.model.repo,
+            revision=found.model.revision,
+            licence=found.model.licence,
+            gated=found.model.gated,
+            shape=found.model.shape,
+        )
+    dictionaries: dict[Site, Path | HubDictionary] = {}
+    sources: dict[str, str] = {}
+    neuronpedia: str | None = None
+    if chosen.folder is not None:
+        local = local_dictionaries(path.parent / Path(chosen.folder).expanduser())
+        dictionaries |= local.dictionaries
+        sources, neuronpedia = dict(local.sources), local.neuronpedia
+    for group in chosen.group:
+        for entry in group.dictionaries:
+            site = site_of_hook(entry.hook)
+            dictionaries[site] = _dictionary(group, entry)
+            if entry.neuronpedia is not None:
+                neuronpedia, _, sources[str(site)] = entry.neuronpedia.rpartition("/")
+    return ModelSpec(
+        name=found.name or path.stem,
+        model=model,
+        dictionaries_name=chosen.name,
+        dictionaries=in_order(dictionaries),
+        sources=sources,
+        gate=gate,
+        prepends_bos=chosen.prepends_bos,
+        training_context=chosen.context,
+        model_options=chosen.model_options,
+        neuronpedia=neuronpedia or None,
+        licence=chosen.licence,
+    )
+
+
+def _dictionary(group: Group, entry: Entry) -> HubDictionary:
+    return HubDictionary(
+        release=group.release,
+        id=entry.id,
+        repo=group.repo,
+        path=entry.path,
+        hook=entry.hook,
+        revision=group.revision,
+        d_in=group.d_in,
+        width=entry.width or group.width,
+        architecture=group.architecture,
+        k=group.k,
+        normalisation=group.normalisation,
+        dtype=group.dtype,
+        neuronpedia=entry.neuronpedia,
+        published=Published(l0=entry.l0, explained_variance=entry.explained_variance),
+    )
