@@ -332,6 +332,7 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
     """What was loaded, exactly enough to load it again. Revisions are commits or content hashes.
 
     `sources` maps a site's name to the id under which its features are labelled, where there is one.
+    `neuronpedia` is Neuronpedia's name of the model, "" where the sources are not on Neuronpedia.
     """
 
     name: str
@@ -346,6 +347,7 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
     prepends_bos: bool = False
     sites: tuple[Site, ...] = ()
     sources: dict[str, str] = {}
+    neuronpedia: str = ""
     gate: tuple[DictionaryGate, ...] = ()
 
 

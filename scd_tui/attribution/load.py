@@ -78,6 +78,7 @@ def load(
         prepends_bos=spec.prepends_bos,
         sites=tuple(dictionaries),
         sources=dict(spec.sources),
+        neuronpedia=spec.neuronpedia or "",
         gate=spec.gate,
     )
     return LoadedModel(model, dictionaries, identity)

@@ -79,6 +79,7 @@ def _bundled() -> ModelSpec:
     return replace(
         spec,
         dictionaries_name=_DEMO_SET,
+        neuronpedia=None,  # its ids are in the form of Neuronpedia's, but nobody uploaded it
         features=demo.features_dir(),
         gate=read_gate(demo.gate_path(), sites),
     )

@@ -26,7 +26,8 @@ def test_a_pair_of_folders_is_a_model_with_dictionaries_in_order_of_computation(
         "resid_post.0",
         "attn_out.1",
     ]
-    assert spec.sources["mlp_out.2"] == "2-mlp_out"
+    assert (spec.neuronpedia, spec.sources["mlp_out.2"]) == ("tiny", "2-mlp_out")
+    assert find("demo").neuronpedia is None, "its features are not on Neuronpedia"
 
 
 def test_loading_it_tells_what_was_loaded(folders: tuple[Path, Path]) -> None:
@@ -36,6 +37,7 @@ def test_loading_it_tells_what_was_loaded(folders: tuple[Path, Path]) -> None:
     identity = loaded.identity
     assert (identity.layers, identity.context, identity.dtype) == (3, 32, "float32")
     assert identity.sites == tuple(loaded.dictionaries)
+    assert (identity.neuronpedia, identity.sources) == ("tiny", spec.sources)
     assert (identity.revision, identity.dictionaries_revision) == spec.revisions()
     assert [step[1] for step in steps] == [0, *range(1, 10), 10]
 
