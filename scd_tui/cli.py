@@ -11,7 +11,7 @@ from importlib import import_module
 
 from scd_tui.errors import InputError
 
-COMMANDS = ("attribute", "bench", "check", "open", "trust", "validate", "worker")
+COMMANDS = ("attribute", "bench", "check", "config", "open", "trust", "validate", "worker")
 """Each a module of `scd_tui.commands`; a call without one of them is the app."""
 
 

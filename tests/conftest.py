@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from saes import DIFFERENT_KINDS, SaeKind
@@ -12,6 +14,14 @@ from scd_tui.graph import ModelIdentity, Site
 
 # Matrices of a few dozen rows cost more to share between cores than to multiply on one.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the program keeps things, in this process and in those that it starts: not at home."""
+    for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / f"home-{kind.lower()}"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

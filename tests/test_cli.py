@@ -42,6 +42,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         "attribute",
         "bench",
         "check",
+        "config",
         "open",
         "trust",
         "validate",

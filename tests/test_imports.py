@@ -14,7 +14,7 @@ RANKS = {
     **dict.fromkeys(
         [
             *("", "graph", "curves", "judge", "timings", "pruning"),
-            *("text", "numbers", "errors", "files"),
+            *("text", "numbers", "errors", "files", "config"),
         ],
         0,
     ),

@@ -18,6 +18,7 @@ commands:
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
   scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone
   scd-tui bench               measure speed and memory, beside the published procedure
+  scd-tui config              print where the configuration file is, and what is in force
   scd-tui worker              the process that owns the device; the app starts it
 
 A prompt that is a command's name goes behind two dashes: scd-tui -- open
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_prompt(parser)
-    add_model_options(parser)
+    add_model_options(parser, remembered=True)
     parser.add_argument("--version", action="version", version=f"scd-tui {__version__}")
     return parser
 
@@ -44,7 +45,8 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.catalog.models import find
     from scd_tui.tui.terminal import refuse_reason
 
-    find(arguments.model)
+    if arguments.model is not None:
+        find(arguments.model)
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(reason)
     from scd_tui.tui.app import run_app

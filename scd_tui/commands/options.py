@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from scd_tui.graph import Circuit
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """`--model` and `--device`."""
-    parser.add_argument("--model", default="demo", metavar="NAME", help="model (default: demo)")
+def add_model_options(parser: argparse.ArgumentParser, remembered: bool = False) -> None:
+    """`--model` and `--device`; None for what was not given where it is `remembered`."""
+    default = None if remembered else "demo"
+    words = "the configuration's, or the last" if remembered else default
+    parser.add_argument(
+        "--model", default=default, metavar="NAME", help=f"model (default: {words})"
+    )
     add_device(parser)
+    if remembered:
+        parser.set_defaults(device=None)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

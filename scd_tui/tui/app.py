@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from rich.segment import Segments
 from rich.traceback import Traceback
@@ -14,15 +14,19 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.filter import LineFilter
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Input
 
+from scd_tui.catalog.models import DEFAULT_MODEL
 from scd_tui.catalog.prompts import Prompt, load_prompt_sets
+from scd_tui.config import Config, Defaults, read_config
 from scd_tui.errors import InputError
-from scd_tui.graph import Circuit, parse_node
+from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.text import visible
-from scd_tui.tui.bindings import app_keys
+from scd_tui.tui.ascii import AsciiFilter
+from scd_tui.tui.bindings import app_keys, checked_keymap
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.ink import cut
@@ -32,8 +36,8 @@ from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
 from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
 from scd_tui.tui.session import Change, Choice, Notice, Session
-from scd_tui.tui.terminal import no_colour, over_ssh
-from scd_tui.tui.theme import SCD
+from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
+from scd_tui.tui.theme import SCD, SCD_LIGHT, theme_name
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
@@ -82,14 +86,20 @@ class ScdApp(App[int]):
         worker: WorkerFactory,
         records: FeatureRecords | None = None,
         colour: bool = True,
+        light: bool = False,
+        unicode: bool = True,
+        config: Config | None = None,
+        problem: str = "",
         save_to: Path | None = None,
     ) -> None:
         # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
         super().__init__(ansi_color=None if colour else True)
         self.animation_level = "none"
-        self.register_theme(SCD)
-        self.theme = "scd" if colour else "ansi-dark"
+        config = config or Config()
+        self._problems = [problem] if problem else []
+        self._configure(config, light if colour else None)
         self._colour = colour
+        self._ascii = None if unicode else AsciiFilter()
         self._first_prompt = prompt
         self._save_to = save_to
         self._new_worker = worker
@@ -97,6 +107,9 @@ class ScdApp(App[int]):
         self._worker_number = 0
         self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
+        if circuit is None:
+            self.session.metric = config.defaults.metric
+            self.session.settings = settings_of(config.defaults)
         self.labelling = Labelling(
             records or NoRecords(),
             self.session,
@@ -111,6 +124,24 @@ class ScdApp(App[int]):
             self.labelling.state,
         )
 
+    def _configure(self, config: Config, light: bool | None) -> None:
+        """Theme and keys of the configuration; `light` is None where no colours are wanted."""
+        for theme in (SCD, SCD_LIGHT):
+            self.register_theme(theme)
+        wanted = "ansi-dark" if light is None else theme_name(config.theme, light)
+        if wanted not in self.available_themes:
+            self._problems.append(f"there is no theme {visible(config.theme)!r}")
+            wanted = theme_name("auto", bool(light))
+        self.theme = wanted
+        keymap, problem = checked_keymap(config.keys)
+        self.set_keymap(keymap)
+        if problem:
+            self._problems.append(f"keys that are not used: {visible(problem)}")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return filters if self._ascii is None else [*filters, self._ascii]
+
     def get_default_screen(self) -> Screen[None]:
         return self.main
 
@@ -122,6 +153,10 @@ class ScdApp(App[int]):
     def _begin(self) -> None:
         """The first frame has been drawn: now start what takes time."""
         main = self.main
+        for problem in self._problems:
+            self.notify(
+                problem, title="Configuration", severity="warning", markup=False, timeout=12
+            )
         if self.session.store.circuit is not None:
             main.circuit_tree.show(self.session.store)
             main.draw_all()
@@ -411,14 +446,26 @@ class ScdApp(App[int]):
         self._close_messages_no_wait()
 
 
+def settings_of(defaults: Defaults) -> Settings:
+    return Settings(
+        top=defaults.top,
+        edges=defaults.edges,
+        completions=defaults.completions,
+        method=defaults.method,
+    )
+
+
 def run_app(
     prompt: str | None = None,
-    model: str = "demo",
-    device: str = "auto",
+    model: str | None = None,
+    device: str | None = None,
     circuit: Circuit | None = None,
     worker_command: Sequence[str] | None = None,
 ) -> int:
-    """Run the app until it is left, and return its exit code."""
+    """Run the app until it is left, and return its exit code.
+
+    What is not given is as the configuration says, or as it was last.
+    """
 
     def worker(on_event: Callable[[Event], None], on_exit: Callable[[WorkerExit], None]) -> Worker:
         return WorkerClient(worker_command, on_event=on_event, on_exit=on_exit)
@@ -426,17 +473,27 @@ def run_app(
     for name in ("COLUMNS", "LINES"):
         # Exported ones would be believed before the terminal, and resizing would have no effect.
         os.environ.pop(name, None)
+    config, problem = read_config()
+    model = model or config.model or DEFAULT_MODEL
     app = ScdApp(
         prompt,
         model,
-        device,
+        device or config.device,
         circuit,
         worker=worker,
         records=_records_of(model if circuit is None else circuit.model.name),
         colour=not no_colour(os.environ),
+        light=light_background(os.environ),
+        unicode=_switch(config.unicode, speaks_unicode(os.environ)),
+        config=config,
+        problem=problem,
     )
-    app.run(mouse=not over_ssh(os.environ))
+    app.run(mouse=_switch(config.mouse, not over_ssh(os.environ)))
     return app.return_code or 0
+
+
+def _switch(wanted: Literal["auto", "on", "off"], otherwise: bool) -> bool:
+    return otherwise if wanted == "auto" else wanted == "on"
 
 
 def _records_of(model: str) -> FeatureRecords:

@@ -1,5 +1,8 @@
 """Every key of the app, in one place. Each has an id, so that a keymap can change it."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
 from textual.binding import Binding, BindingType
 
 
@@ -81,3 +84,55 @@ def completion_keys() -> list[BindingType]:
         key("completions.target", "enter,l,right", "choose", "explain this completion", "enter"),
         key("completions.contrast", "c", "contrast", "hold the target against this one", "c"),
     ]
+
+
+def all_keys() -> list[tuple[str, list[Binding]]]:
+    """Every binding of the main screen, by the pane that it works in; motions are named once."""
+    everywhere = [*app_keys(), *screen_keys()]
+    own = {name: list(keys()) for name, keys in PANE_KEYS.items()}
+    motions = {one.id for one in _bindings(list_keys())}
+    return [
+        ("everywhere", _bindings(everywhere)),
+        ("in every pane", _bindings(list_keys())),
+        *(
+            (name, [one for one in _bindings(keys) if one.id not in motions])
+            for name, keys in own.items()
+        ),
+    ]
+
+
+def _bindings(keys: Iterable[BindingType]) -> list[Binding]:
+    return [one for one in keys if isinstance(one, Binding)]
+
+
+PANE_KEYS = {"circuit": tree_keys, "completions": completion_keys}
+
+
+def checked_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The part of a keymap that can be used, and a sentence on what cannot; "" if all can.
+
+    An action that is not there is left out, and so are the new keys of two actions that would share one
+    where both can be reached: they keep what they had.
+    """
+    sections = [[one.id or "" for one in keys] for _, keys in all_keys()]
+    known = {one.id or "": one for _, keys in all_keys() for one in keys}
+    good = {name: keys for name, keys in keymap.items() if name in known}
+    why = ""
+    if unknown := sorted(set(keymap) - set(known)):
+        why = f"there is no action {unknown[0]!r}"
+    everywhere = [*sections[0], *sections[1]]
+    for section in sections:
+        taken: dict[str, str] = {}
+        for name in dict.fromkeys((*everywhere, *section)):
+            for pressed in _pressed(known[name], good.get(name)):
+                other = taken.setdefault(pressed, name)
+                if other != name:
+                    why = why or f"{pressed} would be both {other} and {name}"
+                    good = {n: keys for n, keys in good.items() if n not in (name, other)}
+    return {name: ",".join(_pressed(known[name], keys)) for name, keys in good.items()}, why
+
+
+def _pressed(one: Binding, keys: str | None) -> list[str]:
+    """Textual's names for the keys of a binding, or for those that it gets instead."""
+    names = ",".join(part.strip() for part in (keys or one.key).split(",") if part.strip())
+    return [b.key for b in Binding.make_bindings([replace(one, key=names or one.key)])]

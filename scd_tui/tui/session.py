@@ -117,6 +117,7 @@ class Session:
         self.phase: Phase = "starting" if circuit is None else "none"
         self.model: ModelIdentity | None = None
         self.metric: Metric = "diff"
+        self.settings = Settings()
         self.prompt: str | None = None
         self.tokens: tuple[Token, ...] = ()
         self.completions: tuple[Completion, ...] = ()
@@ -144,7 +145,7 @@ class Session:
 
     def _open(self, circuit: Circuit) -> None:
         self.model = circuit.model
-        self.metric = circuit.target.metric
+        self.metric, self.settings = circuit.target.metric, circuit.settings
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
         self.choice = _choice_of(circuit)
@@ -232,7 +233,7 @@ class Session:
             self.say("asked for; it runs as soon as the model is loaded", "info")
             return
         self._stop_making()
-        number = self._request(Complete, prompt=prompt, count=Settings().completions)
+        number = self._request(Complete, prompt=prompt, count=self.settings.completions)
         if number is None:
             return
         self._completing = number
@@ -263,6 +264,7 @@ class Session:
             target=target,
             contrast=choice.contrast if self.metric == "diff" else None,
             metric=self.metric,
+            settings=self.settings,
         )
         if number is None:
             return

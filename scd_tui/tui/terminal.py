@@ -23,3 +23,24 @@ def over_ssh(env: Mapping[str, str]) -> bool:
 def no_colour(env: Mapping[str, str]) -> bool:
     """Whether the user asked for no colours (https://no-color.org: set, and not empty)."""
     return bool(env.get("NO_COLOR"))
+
+
+def speaks_unicode(env: Mapping[str, str]) -> bool:
+    """Whether the terminal can be taken to show UTF-8.
+
+    A locale that names another encoding says no, and so do consoles with fonts of a few hundred signs.
+    No locale at all, as in many containers, says nothing about the terminal at the other end.
+    """
+    if env.get("TERM", "").startswith(("linux", "vt1", "vt2", "vt52")):
+        return False
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        if locale := env.get(name, ""):
+            charset = locale.partition(".")[2].partition("@")[0].lower().replace("-", "")
+            return charset in ("", "utf8")
+    return True
+
+
+def light_background(env: Mapping[str, str]) -> bool:
+    """Whether the terminal says that its background is light (`COLORFGBG`, which not all set)."""
+    background = env.get("COLORFGBG", "").rpartition(";")[2]
+    return background in ("7", "15")

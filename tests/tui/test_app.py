@@ -13,6 +13,7 @@ from tui.screen import dump, make_app
 from tui.scripted import answer
 
 from scd_tui.catalog.prompts import Prompt, PromptSet
+from scd_tui.config import Config, Defaults
 from scd_tui.graph import decode_circuit
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.completions import CompletionList
@@ -487,3 +488,55 @@ def test_a_prompt_typed_before_the_worker_is_started_is_not_lost() -> None:
             assert workers[0].of(p.Complete)
 
     asyncio.run(main())
+
+
+def test_the_configuration_sets_keys_theme_and_what_is_asked_for() -> None:
+    workers: list[FakeWorker] = []
+    config = Config(
+        theme="scd-light",
+        keys={"node.ablate": "X"},
+        defaults=Defaults(metric="logp", top=3, completions=4),
+    )
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        assert app.theme == "scd-light"
+        assert workers[0].of(p.Complete)[-1].count == 4  # type: ignore[attr-defined]
+        request = workers[0].of(p.Attribute)[-1]
+        assert (request.metric, request.settings.top) == ("logp", 3)  # type: ignore[attr-defined]
+        await pilot.press("j", "j", "x")
+        assert not workers[0].of(p.Ablate)
+        await pilot.press("X")
+        assert workers[0].of(p.Ablate)
+
+    run(test, workers=workers, config=config)
+
+
+def test_a_configuration_that_cannot_be_used_is_told_and_the_app_starts() -> None:
+    config = Config(theme="no [such]", keys={"node.ablate": "q"})
+
+    async def main() -> None:
+        app = make_app(config=config, problem="config.toml cannot be used [/INST]")
+        async with app.run_test(size=(140, 40), notifications=True) as pilot:
+            await settle(pilot)
+            assert "config.toml cannot be used [/INST]" in dump(app)
+            told = [notice.message for notice in app._notifications]
+            assert "no theme 'no [such]'" in told[1] and "both app.quit and node.ablate" in told[2]
+            assert app.theme == "scd"
+            await pilot.press("j", "j", "x")
+            await settle(pilot)
+            assert "▲ promotes" in dump(app)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 35)])
+def test_without_unicode_every_screen_is_ascii(size: tuple[int, int]) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        for keys in (("j", "j", "enter"), ("3",), ("1",), ("question_mark",), ("escape", "colon")):
+            await pilot.press(*keys)
+            await settle(pilot)
+            text = dump(app)
+            assert text.isascii(), [c for c in text if not c.isascii()]
+            assert all(len(line) == size[0] for line in text.splitlines())
+
+    run(test, size, unicode=False)

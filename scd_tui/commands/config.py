@@ -1,0 +1,65 @@
+"""`scd-tui config`: where the configuration file is, and what is in force, as such a file."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scd_tui.config import Config
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui config",
+        description="Print where the configuration file is and what is in force, as such a file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--path", action="store_true", help="print the path of the file alone")
+    arguments = parser.parse_args(argv)
+    from scd_tui.config import config_path, read_config
+
+    path = config_path()
+    if arguments.path:
+        sys.stdout.write(f"{path}\n")
+        return 0
+    config, problem = read_config(path)
+    if problem:
+        where = problem
+    elif path.exists():
+        where = f"what {path} and the defaults say"
+    else:
+        where = f"the defaults; {path} would be read if it were there"
+    sys.stdout.write(f"# {where}\n" + "\n".join(_lines(config)) + "\n")
+    return 1 if problem else 0
+
+
+def _lines(config: "Config") -> Iterator[str]:
+    """The configuration as TOML, and every key that it could change as a comment."""
+    import msgspec
+
+    from scd_tui.config import MEANINGS
+    from scd_tui.tui.bindings import all_keys
+
+    fields = msgspec.to_builtins(config)
+    tables = {name: fields.pop(name) for name in ("defaults", "keys")}
+    for name, value in fields.items():
+        yield f"{name} = {_toml(value)}  # {MEANINGS[name]}"
+    yield "\n[defaults]"
+    for name, value in tables["defaults"].items():
+        yield f"{name} = {_toml(value)}  # {MEANINGS[name]}"
+    yield "\n[keys]\n# several keys of one action stand between commas"
+    for section, bindings in all_keys():
+        yield f"# {section}"
+        for one in bindings:
+            changed = tables["keys"].pop(one.id, None)
+            line = f"{_toml(one.id)} = {_toml(changed or one.key)}  # {one.description}"
+            yield line if changed else f"# {line}"
+    for name, value in tables["keys"].items():
+        yield f"{_toml(name)} = {_toml(value)}  # there is no action of this name"
+
+
+def _toml(value: object) -> str:
+    """A string or number as TOML writes it: the escapes of its basic strings are those of JSON."""
+    return json.dumps(value)

@@ -1,0 +1,93 @@
+"""The one configuration file, and the folders that this program keeps things in.
+
+`config.toml` lies in the user's configuration folder. What is missing in it has its default; a file
+that cannot be used is told in one sentence, and everything then has its default.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from platformdirs import user_config_path, user_state_path
+
+from scd_tui.graph import Method, Metric, Settings
+
+Choice = Literal["auto", "on", "off"]
+
+_TOP = Settings()
+
+
+class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the app asks for until it is told otherwise; the meanings are those of `Settings`."""
+
+    metric: Metric = "diff"
+    method: Method = _TOP.method
+    top: int = _TOP.top
+    edges: int = _TOP.edges
+    completions: int = _TOP.completions
+
+    def __post_init__(self) -> None:
+        for name in ("top", "edges", "completions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is a number from 1 on")
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file can say. Its comments in `scd-tui config` are the docstrings of `MEANINGS`."""
+
+    theme: str = "auto"
+    model: str = ""
+    device: str = "auto"
+    mouse: Choice = "auto"
+    unicode: Choice = "auto"
+    history: int = 200
+    defaults: Defaults = Defaults()
+    keys: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.history < 0:
+            raise ValueError("history is a number from 0 on")
+
+
+MEANINGS = {
+    "theme": "auto, scd, scd-light, or another of those that the command palette lists",
+    "model": 'a name of `scd-tui models`; "" is the one that was used last',
+    "device": "auto, cpu, cuda or cuda:N",
+    "mouse": "auto: off over SSH, where its reports cost too much",
+    "unicode": "auto: off where the locale is not UTF-8; bars and lines are then ASCII",
+    "history": "how many past circuits are kept for their owner; 0 keeps none",
+    "metric": "diff, logp or logit",
+    "method": "gradient, integrated or exact",
+    "top": "strongest nodes of a site",
+    "edges": "strongest edges from each upstream site into a node",
+    "completions": "likeliest next tokens that are listed",
+}
+
+
+def config_path() -> Path:
+    """Where the file is looked for."""
+    return user_config_path("scd-tui") / "config.toml"
+
+
+def state_path() -> Path:
+    """The folder of what is remembered from one sitting to the next."""
+    return user_state_path("scd-tui")
+
+
+def read_config(path: Path | None = None) -> tuple[Config, str]:
+    """The configuration, and one sentence on why the file could not be used; "" if it could."""
+    path = path or config_path()
+    try:
+        # tomllib says line and column of what it does not understand.
+        found = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
+    except FileNotFoundError:
+        return Config(), ""
+    except OSError as error:
+        return Config(), f"{path} cannot be read ({error.strerror}): the defaults are used"
+    except UnicodeDecodeError:
+        return Config(), f"{path} is not UTF-8 text: the defaults are used"
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        what = str(error).rstrip(".")
+        return Config(), f"{path} cannot be used ({what}): mend it; the defaults are used"
+    return found, ""
