@@ -14,6 +14,7 @@ from scd_tui.cli import main
 from scd_tui.curves import Validation
 from scd_tui.export.curves import number
 from scd_tui.graph import Circuit, decode_circuit, parse_node
+from scd_tui.pruning import pruned
 
 PROMPTS = prompts_dir() / "post.toml"
 PROMPT = "When Mary and John went to the store, John gave a drink to"
@@ -63,6 +64,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["attribute", "x", "--prompt-file", "/nonexistent"], "given twice"),
         (["attribute", "--prompt-file", "/nonexistent"], "/nonexistent cannot be read"),
         (["attribute", "x", "--model", "dmo"], "no model 'dmo': use demo"),
+        (["attribute", "x", "--sum-positions"], "give --prune too"),
         (["attribute", "x", "--out", "/nonexistent/f"], "its folder does not exist"),
         (["x", "--model", "dmo"], "no model 'dmo': use demo"),
         (["open", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
@@ -91,6 +93,8 @@ def test_a_wrong_call_gets_one_line_and_exit_code_2(
     [
         ["attribute", "x", "--top", "0"],
         ["attribute", "x", "--metric", "loss"],
+        ["attribute", "x", "--prune", "--node-share", "0"],
+        ["open", "x", "--prune", "--edge-share", "1.5"],
         ["check", "--tokens", "0"],
         ["bench", "--top", "0"],
         ["--nope"],
@@ -192,6 +196,23 @@ def test_a_saved_circuit_is_printed_without_any_model(saved: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "' Mary'" in done.stdout and "resid_post.3" in done.stdout and "exact" in done.stdout
+
+
+def test_a_saved_circuit_is_pruned_as_it_is_printed(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = decode_circuit(saved.read_bytes())
+    left = pruned(whole, 0.5, 0.9, summed=True)
+    options = ("--prune", "--node-share", "0.5", "--edge-share", "0.9", "--sum-positions")
+    assert main(["open", str(saved), "--print", *options]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"to {len(left.nodes)} of {len(whole.nodes)} nodes" in out
+    assert "by 50% and 90% of influence, each feature at all its positions together" in out
+    found = attributed(
+        *(capsys, PROMPT, "--target", " Mary", "--contrast", " John"), *options, "--top", "10"
+    )
+    assert found.pruned == left.pruned
+    assert [node.id for node in found.nodes] == [node.id for node in left.nodes]
 
 
 def test_a_file_that_is_no_circuit_is_refused(

@@ -13,7 +13,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 RANKS = {
     **dict.fromkeys(
         [
-            *("", "graph", "curves", "judge", "timings", "pruning"),
+            *("", "graph", "curves", "judge", "timings", "pruning", "grouped"),
             *("text", "numbers", "errors", "files", "config"),
         ],
         0,

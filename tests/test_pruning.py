@@ -1,12 +1,14 @@
 """Pruning keeps what carries most of the influence, tied to the root."""
 
+import msgspec
+import pytest
+from circuits import ROOT, circuit_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scd_tui.graph import Edge, NodeId, Site, feature_id
-from scd_tui.pruning import prune
-
-ROOT = NodeId("diff/7-11@8")
+from scd_tui.errors import InputError
+from scd_tui.graph import Edge, Node, NodeId, Pruned, Site, feature_id
+from scd_tui.pruning import prune, pruned
 
 
 def node(index: int) -> NodeId:
@@ -70,3 +72,74 @@ def test_pruning_keeps_only_what_is_there_and_reaches_the_root(data: st.DataObje
     assert set(kept.nodes) == reached
     more = prune(ROOT, nodes, edges, 1.0, 1.0)
     assert set(kept.nodes) <= set(more.nodes)
+
+
+# --- circuits ------------------------------------------------------------------------------------
+
+
+def at(index: int, position: int) -> NodeId:
+    return feature_id(Site(0, "mlp_out"), index, position)
+
+
+CIRCUIT = circuit_of(
+    Node(ROOT, 2.0, 0.0, influence=1.0, inflow=10.0),
+    Node(at(1, 0), -1.0, 1.0, influence=0.5, inflow=4.0),
+    Node(at(2, 0), 1.0, 1.0, influence=0.3),
+    Node(at(2, 1), 1.0, 1.0, influence=0.3),
+    Node(at(3, 0), 1.0, 1.0, influence=0.4, inflow=1.0),
+    edges=(
+        Edge(at(1, 0), ROOT, -5.0),
+        Edge(at(2, 0), ROOT, 1.0),
+        Edge(at(2, 1), ROOT, 0.5),
+        Edge(at(3, 0), ROOT, 2.0),
+        Edge(at(2, 1), at(1, 0), 2.0),
+        Edge(at(2, 0), at(3, 0), 0.1),
+    ),
+)
+"""By influence, node 1 comes first; then node 2 if its positions count together, else node 3."""
+
+
+def test_a_circuit_is_pruned_by_the_influence_of_each_node() -> None:
+    left = pruned(CIRCUIT, 0.6, 1.0)
+    assert [node.id for node in left.nodes] == [ROOT, at(1, 0), at(3, 0)]
+    assert {(edge.source, edge.target) for edge in left.edges} == {
+        (at(1, 0), ROOT),
+        (at(3, 0), ROOT),
+    }
+    assert left.expanded == (ROOT, at(1, 0), at(3, 0))
+    assert left.pruned == Pruned(0.6, 1.0, False, 5, 6)
+
+
+def test_with_positions_together_a_feature_stays_at_all_or_none() -> None:
+    left = pruned(CIRCUIT, 0.7, 1.0, summed=True)
+    assert [node.id for node in left.nodes] == [ROOT, at(1, 0), at(2, 0), at(2, 1)]
+    assert left.pruned == Pruned(0.7, 1.0, True, 5, 6)
+
+
+def test_an_edge_carries_its_share_of_its_target_s_influence() -> None:
+    """0.5, 0.1, 0.05 and 0.2 into the root; 0.25 of the half that node 1 has; 0.04 of node 3's."""
+    carried = [0.5, 0.25, 0.2, 0.1, 0.05, 0.04]
+    order = [(1, 0), (2, 1), (3, 0), (2, 0), (2, 1), (2, 0)]
+    for count in range(1, len(order) + 1):
+        share = (sum(carried[:count]) - 1e-6) / sum(carried)
+        left = pruned(CIRCUIT, 1.0, share)
+        assert [edge.source for edge in left.edges] == [at(*pair) for pair in order[:count]]
+
+
+def test_edges_of_one_feature_at_several_positions_count_together() -> None:
+    """Those from node 2 into the root carry 0.1 and 0.05, and stay or go as one."""
+    for share, kept in ((0.83, 0), (0.85, 2)):
+        left = pruned(CIRCUIT, 1.0, share, summed=True)
+        direct = [e for e in left.edges if e.target == ROOT and "/2@" in e.source]
+        assert len(direct) == kept
+
+
+def test_a_file_without_influence_is_not_pruned() -> None:
+    before = msgspec.structs.replace(
+        CIRCUIT,
+        nodes=tuple(
+            msgspec.structs.replace(node, influence=None, inflow=None) for node in CIRCUIT.nodes
+        ),
+    )
+    with pytest.raises(InputError, match="attribute it again"):
+        pruned(before)

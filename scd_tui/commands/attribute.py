@@ -8,10 +8,13 @@ from pathlib import Path
 from scd_tui.commands.options import (
     add_model_options,
     add_prompt,
+    add_pruning,
     add_stream,
+    as_pruned,
     device,
     positive,
     prompt_text,
+    wants_pruning,
 )
 from scd_tui.errors import InputError
 
@@ -69,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="save the circuit to FILE")
+    add_pruning(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="save the circuit, all of it, to FILE"
+    )
     parser.add_argument("--json", action="store_true", help="print the circuit as JSON")
     return parser
 
@@ -81,6 +87,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")
     if not prompt:
         raise InputError("the prompt is empty: give some text")
+    wants_pruning(arguments)
     from scd_tui.catalog.models import find
 
     spec = find(arguments.model)
@@ -111,16 +118,16 @@ def run(argv: Sequence[str]) -> int:
         ),
     )
     circuit = with_labels(measured_circuit(explanation), spec.features)
-    data = encode_circuit(circuit)
+    shown = as_pruned(circuit, arguments)
     if arguments.out is not None:
         from scd_tui.files import write_private
 
         try:
-            write_private(arguments.out, data)
+            write_private(arguments.out, encode_circuit(circuit))
         except OSError as error:
             raise InputError(f"{arguments.out} cannot be written: {error.strerror}") from None
     if arguments.json:
-        sys.stdout.write(data.decode())
+        sys.stdout.write(encode_circuit(shown).decode())
     else:
-        print_tree(circuit)
+        print_tree(shown)
     return 0

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import saved_circuit
+from scd_tui.commands.options import add_pruning, as_pruned, saved_circuit
 from scd_tui.errors import InputError
 
 
@@ -16,12 +16,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
+    add_pruning(parser)
     return parser
 
 
 def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    circuit = saved_circuit(arguments.file)
+    circuit = as_pruned(saved_circuit(arguments.file), arguments)
     if arguments.print:
         from scd_tui.export.tree import print_tree
 

@@ -52,6 +52,66 @@ def add_prompt(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pruning(parser: argparse.ArgumentParser) -> None:
+    """`--prune` and how; `as_pruned` does it."""
+    from scd_tui.pruning import EDGE_SHARE, NODE_SHARE
+
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="print only what carries most of the influence on the target, and is connected to it",
+    )
+    parser.add_argument(
+        "--node-share",
+        type=share,
+        default=NODE_SHARE,
+        metavar="SHARE",
+        help="of the influence that the nodes left by --prune have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--edge-share",
+        type=share,
+        default=EDGE_SHARE,
+        metavar="SHARE",
+        help="of the influence that the edges left by --prune carry (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sum-positions",
+        action="store_true",
+        help="prune with each feature taken at all its positions together",
+    )
+
+
+def wants_pruning(arguments: argparse.Namespace) -> bool:
+    """Whether to prune. Raises InputError if it is only said how."""
+    wanted: bool = arguments.prune
+    if arguments.sum_positions and not wanted:
+        raise InputError("--sum-positions says how to prune: give --prune too")
+    return wanted
+
+
+def as_pruned(circuit: "Circuit", arguments: argparse.Namespace) -> "Circuit":
+    """The circuit as these arguments want it shown. Raises InputError."""
+    if not wants_pruning(arguments):
+        return circuit
+    from scd_tui.pruning import pruned
+
+    return pruned(
+        *(circuit, arguments.node_share, arguments.edge_share), summed=arguments.sum_positions
+    )
+
+
+def share(text: str) -> float:
+    """A number above 0 and up to 1, as an argument. Raises ValueError."""
+    number = float(text)
+    if not 0 < number <= 1:
+        raise ValueError
+    return number
+
+
+share.__name__ = "share from 0 to 1"
+
+
 def positive(text: str) -> int:
     """A number from 1 on, as an argument. Raises ValueError."""
     number = int(text)

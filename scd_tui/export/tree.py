@@ -6,8 +6,10 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from scd_tui.graph import Circuit, Edge, Node, NodeId, Settings, Target, parse_node
+from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Settings, Target, parse_node
+from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
+from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible
 
 _LABEL_WIDTH = 48
@@ -44,18 +46,25 @@ def _label(circuit: Circuit, node: NodeId) -> str:
 
 
 def _line(
-    circuit: Circuit, node: NodeId, value: float, largest: float, exact: float | None
+    circuit: Circuit, group: NodeGroup, value: float, largest: float, exact: float | None = None
 ) -> Text:
-    ref = parse_node(node)
     colour = TOWARDS if value >= 0 else AWAY
     line = Text()
-    line.append(str(ref), style="bold")
-    line.append(f" {_token(circuit, ref.position)!r:<12} ", style="dim")
+    if len(group.nodes) == 1:
+        position = parse_node(group.id).position
+        line.append(group.id, style="bold")
+        line.append(f" {_token(circuit, position)!r:<12} ", style="dim")
+    else:
+        places = sorted(parse_node(node.id).position for node in group.nodes)
+        line.append(without_position(group.id), style="bold")
+        line.append(f" at {', '.join(map(str, places))} ", style="dim")
     line.append(f"{signed(value)} ", style=colour)
     line.append(f"{bar(value, largest):<{_BAR_WIDTH}} ", style=colour)
     if exact is not None:
         line.append(f"exact {signed(exact)} ", style="dim")
-    line.append(shorten(_label(circuit, node), _LABEL_WIDTH))
+    if circuit.pruned is not None and group.influence is not None:
+        line.append(f"influence {group.influence:.1%} ", style="dim")
+    line.append(shorten(_label(circuit, group.id), _LABEL_WIDTH))
     return line
 
 
@@ -94,6 +103,11 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         if edges is not None and edges.abs_spearman is not None:
             line += f"; {edges.abs_spearman:.2f} over {edges.n} edges"
         lines.append(Text(line))
+    lines.append(Text(f"share  {circuit.share_explained:.0%} explained over all sites"))
+    if circuit.flow is not None:
+        lines.append(Text(f"flow   {flow_words(circuit.flow)}"))
+    if circuit.pruned is not None:
+        lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
     lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
     return list(lines)
 
@@ -109,6 +123,24 @@ def settings_words(settings: Settings) -> str:
     return ", ".join(said)
 
 
+def flow_words(flow: Flow) -> str:
+    """The completeness of a circuit, and where the influence on its root ends."""
+    return (
+        f"completeness {flow.completeness:.2f}; it ends in embeddings {flow.embeddings:.1%}, "
+        f"errors {flow.errors:.1%}, features that were not followed {flow.features:.1%}"
+    )
+
+
+def pruned_words(circuit: Circuit, pruned: Pruned) -> str:
+    """What was left of what by which shares of influence."""
+    taken = ", each feature at all its positions together" if pruned.summed else ""
+    return (
+        f"to {len(circuit.nodes):,} of {pruned.nodes:,} nodes and {len(circuit.edges):,} of "
+        f"{pruned.edges:,} edges, by {pruned.node_share:.0%} and {pruned.edge_share:.0%} of "
+        f"influence{taken}"
+    )
+
+
 def metric_words(target: Target) -> str:
     """The metric in words, with the tokens and their probabilities."""
     wanted = f"{visible(target.text)!r} ({probability(target.probability)})"
@@ -122,30 +154,43 @@ def metric_words(target: Target) -> str:
 
 
 def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
-    """Sites from the last to the first, each with its top nodes and their `upstream` strongest edges."""
-    nodes = {node.id: node for node in circuit.nodes}
-    into: dict[NodeId, list[Edge]] = {}
-    for edge in circuit.edges:
-        into.setdefault(edge.target, []).append(edge)
-    tops = [node for node in circuit.nodes if node.top and parse_node(node.id).kind != "root"]
-    largest = max((abs(node.effect) for node in tops), default=0.0)
+    """Sites from the last to the first, each with its top nodes and their `upstream` strongest edges.
+
+    A pruned circuit is shown with all of its nodes and edges, the embeddings last, and features at all
+    positions together if that is how it was pruned.
+    """
+    pruned = circuit.pruned
+    found = grouped(circuit, without_position if pruned is not None and pruned.summed else str)
+    shown = [
+        group
+        for group in found.groups
+        if parse_node(group.id).kind != "root"
+        and (pruned is not None or any(node.top for node in group.nodes))
+    ]
+    shown.sort(key=lambda group: -abs(group.effect))
+    largest = max((abs(group.effect) for group in shown), default=0.0)
     tree = Tree(Text(metric_words(circuit.target), style="bold"), guide_style="dim")
-    for summary in circuit.sites:
-        here = [node for node in tops if parse_node(node.id).site == summary.site]
-        branch = tree.add(
-            Text.assemble(
-                (str(summary.site), "bold cyan"),
-                f"  {summary.share_explained:.0%} explained, features {signed(summary.features)}, "
-                f"error {signed(summary.error)}",
-            )
-        )
-        for node in here:
-            twig = branch.add(_line(circuit, node.id, node.effect, largest, node.exact))
-            edges = sorted(into.get(node.id, []), key=lambda edge: -abs(edge.weight))
-            for edge in edges[:upstream]:
-                source: Node = nodes[edge.source]
-                line = _line(circuit, source.id, edge.weight, largest, None)
+
+    def add(branch: Tree, groups: list[NodeGroup]) -> None:
+        for group in groups:
+            twig = branch.add(_line(circuit, group, group.effect, largest, group.exact))
+            edges = found.into.get(group.name, ())
+            for edge in edges if pruned is not None else edges[:upstream]:
+                line = _line(circuit, edge.source, edge.weight, largest)
                 twig.add(Text.assemble(("← ", "dim"), line))
+
+    for summary in circuit.sites:
+        here = [group for group in shown if parse_node(group.id).site == summary.site]
+        if pruned is not None and not here:
+            continue
+        words = (
+            f"  {summary.share_explained:.0%} explained, features {signed(summary.features)}, "
+            f"error {signed(summary.error)}; variance explained {summary.explained_variance:.0%}"
+        )
+        branch = tree.add(Text.assemble((str(summary.site), "bold cyan"), words))
+        add(branch, here)
+    if leaves := [group for group in shown if parse_node(group.id).site is None]:
+        add(tree.add(Text("embeddings", style="bold cyan")), leaves)
     return Group(*_header(circuit), tree)
 
 

@@ -16,6 +16,7 @@ from scd_tui.attribution.explain import (
     measured_circuit,
     tokens_in_play,
 )
+from scd_tui.attribution.influence import influence
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.trust import edges_to_measure
 from scd_tui.errors import InputError
@@ -70,6 +71,25 @@ def test_the_circuit_holds_the_strongest_edges_of_all_it_expands_and_both_their_
             sizes = torch.cat([scores.features, scores.errors]).abs()
             best = sorted((v for v in sizes.tolist() if v != 0), reverse=True)[: SETTINGS.edges]
             assert by_place.get(str(place), []) == pytest.approx(best)
+
+
+def test_its_nodes_carry_their_influence_and_the_circuit_where_it_ends(
+    explanation: Explanation,
+) -> None:
+    circuit, attribution = explanation.circuit, explanation.attribution
+    table = influence(attribution)
+    for node in circuit.nodes:
+        assert node.influence == pytest.approx(table.of(node.id), abs=1e-9)
+        into = attribution.edges.get(node.id)
+        if into is None:
+            assert node.inflow is None
+            continue
+        parts = [part for s in into.values() for part in (s.features, s.errors, s.leaves)]
+        assert node.inflow == pytest.approx(sum(float(part.abs().sum()) for part in parts))
+    assert circuit.flow is not None
+    assert circuit.flow.completeness == pytest.approx(table.completeness)
+    ends = (circuit.flow.embeddings, circuit.flow.errors, circuit.flow.features)
+    assert ends == pytest.approx((table.embeddings, table.errors, table.features))
 
 
 def test_the_root_is_reached_from_the_last_residual_site_and_from_nothing_else(

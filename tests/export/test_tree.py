@@ -1,12 +1,15 @@
 import msgspec
 import pytest
 from rich.console import Console
+from rich.text import Text
 from tiny import PROMPT
 
 from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.export.tree import bar, render, signed
 from scd_tui.graph import Circuit, Settings, Token, parse_node
+from scd_tui.grouped import grouped
+from scd_tui.pruning import pruned, without_position
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,10 @@ def printed(circuit: Circuit, **options) -> str:
     with console.capture() as capture:
         console.print(render(circuit))
     return capture.get()
+
+
+def plain(circuit: Circuit) -> str:
+    return Text.from_ansi(printed(circuit)).plain
 
 
 def test_every_top_node_is_printed_with_its_estimate_and_its_measurement(circuit: Circuit) -> None:
@@ -42,6 +49,50 @@ def test_text_from_outside_is_not_markup_and_moves_no_cursor(circuit: Circuit) -
     text = printed(hostile)
     assert "\x1b[2J" not in text and "\x9b" not in text and "\x07" not in text
     assert "[/red]\\x1b[2J" in text and "[bold]\\x1b]0;x" in text
+
+
+def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
+    text = plain(circuit)
+    assert f"{circuit.share_explained:.0%} explained over all sites" in text
+    assert f"completeness {circuit.flow.completeness:.2f}; it ends in embeddings" in text
+    for summary in circuit.sites:
+        (line,) = (line for line in text.splitlines() if f" {summary.site} " in line)
+        assert line.rstrip().endswith(f"variance explained {summary.explained_variance:.0%}")
+    assert "pruned" not in text and "influence" not in text.replace("flow   ", "")
+
+
+def test_a_pruned_circuit_is_printed_with_all_that_is_left_and_nothing_else(
+    circuit: Circuit,
+) -> None:
+    left = pruned(circuit, 0.9)
+    text = plain(left)
+    assert f"to {len(left.nodes)} of {len(circuit.nodes)} nodes" in text
+    assert 2 < len(left.nodes) < len(circuit.nodes)
+    rows = [line for line in text.splitlines() if "─ " in line and "@" in line]
+    of_nodes = [row for row in rows if "← " not in row]
+    roots = {node.id for node in left.nodes if parse_node(node.id).kind == "root"}
+    assert len(of_nodes) == len(left.nodes) - 1
+    into_root = sum(edge.target in roots for edge in left.edges)
+    assert len(rows) - len(of_nodes) == len(left.edges) - into_root > 0
+    for node in left.nodes:
+        if node.id not in roots:
+            (row,) = [row for row in of_nodes if f" {node.id} " in row]
+            assert f"influence {node.influence:.1%}" in row
+
+
+def test_features_pruned_at_all_positions_are_printed_once(circuit: Circuit) -> None:
+    left = pruned(circuit, 1.0, 1.0, summed=True)
+    text = plain(left)
+    several = [group for group in grouped(left, without_position).groups if len(group.nodes) > 1]
+    assert several and "each feature at all its positions together" in text
+    for group in several:
+        places = ", ".join(str(p) for p in sorted(parse_node(n.id).position for n in group.nodes))
+        (row,) = [
+            line
+            for line in text.splitlines()
+            if f" {group.name} at {places} " in line and "← " not in line
+        ]
+        assert f" {signed(sum(node.effect for node in group.nodes))} " in row and "exact" not in row
 
 
 @pytest.mark.parametrize(
