@@ -317,6 +317,27 @@ class Pruned(Record, frozen=True):
     edges: int
 
 
+class Supernode(Record, frozen=True):
+    """Nodes that a reader takes for one thing, under a name of their own. Its effect is their sum."""
+
+    name: str
+    nodes: tuple[NodeId, ...]
+
+
+class Marks(Record, frozen=True):
+    """What a reader has put on a circuit: nodes that are pinned, notes on nodes, supernodes."""
+
+    pins: tuple[NodeId, ...] = ()
+    notes: dict[NodeId, str] = {}
+    supernodes: tuple[Supernode, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """All nodes that are marked in any way."""
+        members = (node for group in self.supernodes for node in group.nodes)
+        return tuple(dict.fromkeys((*self.pins, *self.notes, *members)))
+
+
 class DictionaryGate(Record, frozen=True):
     """Load-gate values of one dictionary. `passed` is the verdict; None where not measured."""
 
@@ -402,6 +423,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     explanations: dict[str, str] = {}
     seconds: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+    marks: Marks = Marks()
 
     def with_exact(self, exact: dict[NodeId, float]) -> "Circuit":
         """The same circuit with measured effects filled in for the nodes named in `exact`."""
@@ -430,7 +452,7 @@ def decode_circuit(data: bytes) -> Circuit:
         )
     names = {node.id for node in circuit.nodes}
     ends = {end for edge in circuit.edges for end in (edge.source, edge.target)}
-    for name in (*names, *ends, *circuit.expanded):
+    for name in (*names, *ends, *circuit.expanded, *circuit.marks.nodes):
         if parse_node(name).position >= len(circuit.tokens):
             raise ValueError(f"{name} is beyond the file's {len(circuit.tokens)} tokens")
     if missing := sorted((ends | {circuit.target.root}) - names):

@@ -9,12 +9,14 @@ from scd_tui.graph import (
     Circuit,
     Completion,
     Edge,
+    Marks,
     ModelIdentity,
     Node,
     NodeId,
     NodeRef,
     Settings,
     Site,
+    Supernode,
     Target,
     Token,
     decode_circuit,
@@ -172,6 +174,18 @@ def test_a_file_that_is_no_circuit_is_refused_in_one_sentence(change, complaint:
 def test_bytes_that_are_no_json_object_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a circuit file"):
         decode_circuit(data)
+
+
+def test_marks_are_kept_and_name_nodes_of_the_prompt() -> None:
+    circuit = small_circuit()
+    feature = circuit.nodes[1].id
+    marks = Marks((feature,), {feature: "a [note]\x1b"}, (Supernode("two", (feature,)),))
+    assert marks.nodes == (feature,)
+    data = encode_circuit(msgspec.structs.replace(circuit, marks=marks))
+    assert decode_circuit(data).marks == marks
+    beyond = msgspec.structs.replace(circuit, marks=Marks((NodeId("resid_post.0/3@9"),)))
+    with pytest.raises(ValueError, match="beyond the file's 2 tokens"):
+        decode_circuit(encode_circuit(beyond))
 
 
 def test_exact_effects_are_filled_in_by_name() -> None:

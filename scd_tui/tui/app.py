@@ -27,6 +27,7 @@ from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
+from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.ink import cut
@@ -35,7 +36,7 @@ from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
 from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
-from scd_tui.tui.session import Change, Choice, Notice, Session
+from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
 from scd_tui.tui.theme import SCD, SCD_LIGHT, theme_name
 from scd_tui.tui.tree import CircuitTree
@@ -108,8 +109,9 @@ class ScdApp(App[int]):
         self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
         if circuit is None:
-            self.session.metric = config.defaults.metric
-            self.session.settings = settings_of(config.defaults)
+            self.session.choice = Choice(
+                metric=config.defaults.metric, settings=settings_of(config.defaults)
+            )
         self.labelling = Labelling(
             records or NoRecords(),
             self.session,
@@ -320,7 +322,7 @@ class ScdApp(App[int]):
 
         def chosen(choice: Choice | None) -> None:
             if choice is not None:
-                session.attribute(choice, "diff" if choice.contrast is not None else None)
+                session.attribute(choice)
 
         self.push_screen(AskTarget(target, contrast), chosen)
 
@@ -337,7 +339,8 @@ class ScdApp(App[int]):
         def chosen(prompt: Prompt | None) -> None:
             if prompt is not None:
                 self.main.prompt_line.value = prompt.text
-                self.session.complete(prompt.text, Choice(prompt.target, prompt.contrast))
+                asked = self.session.choice.anew(prompt.target, prompt.contrast)
+                self.session.complete(prompt.text, asked)
                 self.main.action_pane("circuit")
 
         self.push_screen(PromptPicker(sets), chosen)

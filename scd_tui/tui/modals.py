@@ -16,9 +16,9 @@ from textual.widgets import Input
 from scd_tui.catalog.prompts import Prompt, PromptSet
 from scd_tui.text import visible
 from scd_tui.tui.bindings import key, list_keys
+from scd_tui.tui.choice import Choice
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
-from scd_tui.tui.session import Choice
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.view import Bar, Pane
 

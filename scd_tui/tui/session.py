@@ -18,12 +18,12 @@ from scd_tui.graph import (
     Metric,
     ModelIdentity,
     NodeId,
-    Settings,
     Site,
     Token,
     parse_node,
 )
 from scd_tui.text import visible
+from scd_tui.tui.choice import Choice, choice_of
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import (
@@ -54,6 +54,8 @@ Phase = Literal["none", "starting", "loading", "ready", "gone"]
 """`none`: no worker was wanted, as for a circuit from a file."""
 Level = Literal["info", "good", "warn", "bad"]
 
+KEPT_QUESTIONS = 20
+"""Circuits that one can go back to."""
 NOT_HERE = "not in this file: R starts the model to compute it"
 
 
@@ -79,11 +81,18 @@ class Notice(msgspec.Struct, frozen=True):
     node: NodeId | None = None
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """What to explain: token texts or ids. No target is the likeliest completion."""
+class Shown(msgspec.Struct, frozen=True):
+    """A finished circuit that was on the screen, with the question that it answers.
 
-    target: str | int | None = None
-    contrast: str | int | None = None
+    `request` is the worker's number for it, None where the worker has it no more.
+    """
+
+    store: CircuitStore
+    request: int | None
+    prompt: str
+    tokens: tuple[Token, ...]
+    completions: tuple[Completion, ...]
+    choice: Choice
 
 
 class Busy(msgspec.Struct, frozen=True):
@@ -116,8 +125,6 @@ class Session:
         self._listener = listener
         self.phase: Phase = "starting" if circuit is None else "none"
         self.model: ModelIdentity | None = None
-        self.metric: Metric = "diff"
-        self.settings = Settings()
         self.prompt: str | None = None
         self.tokens: tuple[Token, ...] = ()
         self.completions: tuple[Completion, ...] = ()
@@ -134,6 +141,9 @@ class Session:
         self._completing: int | None = None
         self._loading: int | None = None
         self._before: tuple[CircuitStore, int | None] | None = None
+        self._shown: Shown | None = None
+        self._past: list[Shown] = []
+        self._future: list[Shown] = []
         self._upstream: dict[int, NodeId] = {}
         self._ablations: dict[int, NodeId] = {}
         self._inspections: dict[int, str] = {}
@@ -145,13 +155,17 @@ class Session:
 
     def _open(self, circuit: Circuit) -> None:
         self.model = circuit.model
-        self.metric, self.settings = circuit.target.metric, circuit.settings
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
-        self.choice = _choice_of(circuit)
+        self.choice = choice_of(circuit)
         self.store = CircuitStore.of(circuit)
+        self._shown = self._as_shown()
 
     # --- what the screen asks of it -----------------------------------------------------------
+
+    @property
+    def metric(self) -> Metric:
+        return self.choice.metric
 
     @property
     def target_token(self) -> int | None:
@@ -216,6 +230,8 @@ class Session:
         self._upstream.clear()
         # What there is of an unfinished circuit stays on the screen.
         self._before = None
+        for shown in (self._past, self._future):
+            shown[:] = [msgspec.structs.replace(one, request=None) for one in shown]
         for node in self.store.clear_pending(why):
             self._notice(Change.UPSTREAM, node)
 
@@ -223,7 +239,7 @@ class Session:
 
     def complete(self, prompt: str, choice: Choice | None = None) -> None:
         """Ask for completions of `prompt` and then for the circuit behind one of them."""
-        choice = choice or Choice()
+        choice = choice or self.choice.anew()
         if self.phase == "none" or self.phase == "gone":
             self._waiting = (prompt, choice)
             self.say("no worker is running: R starts it, and this request with it", "warn")
@@ -233,7 +249,7 @@ class Session:
             self.say("asked for; it runs as soon as the model is loaded", "info")
             return
         self._stop_making()
-        number = self._request(Complete, prompt=prompt, count=self.settings.completions)
+        number = self._request(Complete, prompt=prompt, count=choice.settings.completions)
         if number is None:
             return
         self._completing = number
@@ -242,34 +258,34 @@ class Session:
         self.busy = Busy(number, "completing")
         self.say("")
 
-    def attribute(self, choice: Choice, metric: Metric | None = None) -> None:
+    def attribute(self, choice: Choice) -> None:
         """Ask for the circuit behind a completion of the prompt; the newest request wins."""
-        if metric is not None:
-            self.metric = metric
         if self.prompt is None:
             self.say("type a prompt first", "warn")
             return
         if self.phase != "ready":
             self.complete(self.prompt, choice)
             return
-        target = choice.target
-        if target is None:
+        if choice.target is None and not choice.elsewhere:
             if not self.completions:
                 return
-            target = self.completions[0].token.id
+            choice = msgspec.structs.replace(choice, target=self.completions[0].token.id)
         self._stop_making()
         number = self._request(
             Attribute,
             prompt=self.prompt,
-            target=target,
-            contrast=choice.contrast if self.metric == "diff" else None,
-            metric=self.metric,
-            settings=self.settings,
+            target=choice.target,
+            contrast=choice.contrast if choice.metric == "diff" else None,
+            metric=choice.metric,
+            position=choice.position,
+            continuation=choice.continuation,
+            contrast_prompt=choice.contrast_prompt,
+            settings=choice.settings,
         )
         if number is None:
             return
-        self.choice = Choice(target, choice.contrast)
-        self._again = self._is_shown(self.choice)
+        self.choice = choice
+        self._again = self._is_shown(choice)
         self._making = number
         self.busy = Busy(number, "attributing")
         self.say("")
@@ -277,25 +293,69 @@ class Session:
     def _is_shown(self, choice: Choice) -> bool:
         """Whether this is the circuit on the screen: making it again changes no row of it."""
         circuit = self.store.circuit
-        return (
-            circuit is not None
-            and circuit.prompt == self.prompt
-            and circuit.target.metric == self.metric
-            and _choice_of(circuit) == choice
-        )
+        if circuit is None or circuit.prompt != self.prompt:
+            return False
+        if choice.metric != "diff":
+            choice = msgspec.structs.replace(choice, contrast=None)
+        return choice_of(circuit) == choice
 
     def set_target(self, target: str | int) -> None:
         """Explain another completion of the same prompt; a chosen contrast stays, if it can."""
         contrast = self.choice.contrast
-        self.attribute(Choice(target, None if contrast == target else contrast))
+        if contrast == target or isinstance(contrast, tuple):
+            contrast = None
+        self.attribute(msgspec.structs.replace(self.choice, target=target, contrast=contrast))
 
     def set_contrast(self, contrast: str | int | None) -> None:
         """Hold the target against this token; None is the likeliest other again."""
-        self.attribute(Choice(self.choice.target, contrast), "diff")
+        self.attribute(msgspec.structs.replace(self.choice, contrast=contrast, metric="diff"))
 
     def next_metric(self) -> None:
         metric = METRICS[(METRICS.index(self.metric) + 1) % len(METRICS)]
-        self.attribute(self.choice, metric)
+        self.attribute(msgspec.structs.replace(self.choice, metric=metric))
+
+    # --- questions asked before ---------------------------------------------------------------
+
+    def _as_shown(self) -> Shown:
+        return Shown(
+            *(self.store, self._circuit_request, self.prompt or ""),
+            *(self.tokens, self.completions, self.choice),
+        )
+
+    @property
+    def earlier(self) -> bool:
+        """Whether there is a circuit to go back to."""
+        return bool(self._past)
+
+    @property
+    def later(self) -> bool:
+        return bool(self._future)
+
+    def back(self) -> bool:
+        """Show the circuit before this one again. Returns whether there was one."""
+        return self._turn(self._past, self._future)
+
+    def forward(self) -> bool:
+        """Undo `back`. Returns whether there was anything to undo."""
+        return self._turn(self._future, self._past)
+
+    def _turn(self, where: list[Shown], other: list[Shown]) -> bool:
+        if not where or self._shown is None:
+            return False
+        self._stop_making()
+        other.append(msgspec.structs.replace(self._shown, request=self._circuit_request))
+        shown = where.pop()
+        self._shown = shown
+        self.store, self._circuit_request = shown.store, shown.request
+        self.prompt, self.tokens = shown.prompt, shown.tokens
+        self.completions, self.choice = shown.completions, shown.choice
+        self.measured, self.partial = None, False
+        if self._loading is None:
+            self.busy = None
+        self._notice(Change.CIRCUIT)
+        self._notice(Change.COMPLETIONS)
+        self.say("")
+        return True
 
     def ask_upstream(self, node: NodeId) -> None:
         """Ask for the edges into a node, unless they are known or have been asked for."""
@@ -486,9 +546,19 @@ class Session:
         if fresh:
             self.store = CircuitStore()
         self.store.finish(event.circuit)
-        self.metric = event.circuit.target.metric
         self.tokens = event.circuit.tokens
+        self.completions = event.circuit.completions
+        answered = choice_of(event.circuit)
+        if self.metric != "diff":
+            # For when the metric is diff again.
+            answered = msgspec.structs.replace(answered, contrast=self.choice.contrast)
+        self.choice = answered
         self._circuit_request, self._making, self._before = event.request, None, None
+        if not again:
+            if self._shown is not None:
+                self._past = [*self._past, self._shown][-KEPT_QUESTIONS:]
+            self._future.clear()
+        self._shown = self._as_shown()
         self.partial, self.busy, self.measured = False, None, None
         self._notice(Change.CIRCUIT if fresh else Change.GREW)
         self._notice(Change.COMPLETIONS)
@@ -525,11 +595,10 @@ class Session:
         elif event.request in (self._making, self._completing):
             self._completing = None
             self._drop_partial()
-            if self.store.circuit is not None:
+            circuit = self.store.circuit
+            if circuit is not None and circuit.prompt == self.prompt:
                 # Back to what is shown, so that the next request starts from there.
-                self.metric = self.store.circuit.target.metric
-                if self.store.circuit.prompt == self.prompt:
-                    self.choice = _choice_of(self.store.circuit)
+                self.choice = choice_of(circuit)
             self.say(why, level)
         else:
             asked = self._ablations.pop(event.request, None) is not None
@@ -540,11 +609,3 @@ class Session:
 
     def _notice(self, change: Change, node: NodeId | None = None) -> None:
         self._listener(Notice(change, node))
-
-
-def _choice_of(circuit: Circuit) -> Choice:
-    target = circuit.target
-    contrast = None
-    if target.contrast is not None and not target.contrast_is_default:
-        contrast = target.contrast.token.id
-    return Choice(target.target.token.id, contrast)

@@ -32,6 +32,9 @@ from scd_tui.graph import (
 MAXIMUM_FRAME = 64 << 20
 """Bytes. A larger frame is a broken peer, not a message."""
 
+Wanted = str | int | tuple[int, ...] | None
+"""A token, or several: by text, by id, by ids; None leaves the choice to the worker."""
+
 _LENGTH = struct.Struct(">I")
 PREFIX = _LENGTH.size
 
@@ -68,13 +71,13 @@ class Complete(Message, frozen=True, kw_only=True, tag=True):
 class Attribute(Message, frozen=True, kw_only=True, tag=True):
     """Ask for the circuit behind a completion.
 
-    `target` and `contrast` are texts or token ids; a `diff` without contrast takes the likeliest other
-    token. `position` None is the last. `attribution.explain` says what the others are.
+    `target` and `contrast` are texts, token ids or several; a `diff` without contrast takes the
+    likeliest other token. `position` None is the last. `attribution.explain` says what the others are.
     """
 
     prompt: str
-    target: str | int | None
-    contrast: str | int | None = None
+    target: Wanted
+    contrast: Wanted = None
     metric: Metric = "diff"
     position: int | None = None
     continuation: int | None = None

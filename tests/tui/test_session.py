@@ -15,8 +15,9 @@ from tui.samples import (
 )
 from tui.scripted import answer
 
-from scd_tui.graph import Circuit
-from scd_tui.tui.session import NOT_HERE, Change, Choice, Notice, Session
+from scd_tui.graph import Circuit, Settings
+from scd_tui.tui.choice import Choice
+from scd_tui.tui.session import NOT_HERE, Change, Notice, Session
 from scd_tui.worker import protocol as p
 from scd_tui.worker.client import WorkerExit
 
@@ -287,3 +288,70 @@ def test_a_model_that_cannot_be_loaded_is_said() -> None:
     sitting.session.handle(p.Failed(request=1, kind="memory", message="it needs 10 GB"))
     assert sitting.session.message == "the model was not loaded: it needs 10 GB"
     assert sitting.session.busy is None
+
+
+def test_going_back_shows_the_circuit_before_with_all_that_was_learned_of_it() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first = sitting.session.store
+    assert not sitting.session.back()
+    sitting.session.set_target(101)
+    sitting.session.next_metric()
+    assert sitting.session.choice == Choice(101, metric="logp")
+    third = sitting.session.store
+    asked = len(sitting.worker.sent)
+    assert sitting.session.back() and sitting.session.back() and not sitting.session.back()
+    assert sitting.session.store is first
+    assert sitting.session.choice == Choice(100)
+    assert sitting.changes()[-3:] == [Change.CIRCUIT, Change.COMPLETIONS, Change.STATUS]
+    assert len(sitting.worker.sent) == asked, "nothing is computed again"
+    node = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(node)
+    assert sitting.session.store.upstream_state(node) == "known", "and its worker still knows it"
+    assert sitting.session.forward() and sitting.session.forward()
+    assert sitting.session.store is third and sitting.session.metric == "logp"
+    assert sitting.session.back()
+    sitting.session.set_target(102)
+    assert not sitting.session.forward(), "another question ends the way forward"
+
+
+def test_a_circuit_from_before_the_worker_died_is_made_again_before_it_is_asked() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    sitting.session.set_target(101)
+    sitting.worker.die()
+    sitting.start()
+    assert sitting.session.back()
+    sitting.session.ask_upstream(site_nodes(SITES[0])[0].id)
+    assert "ctrl+r" in sitting.session.store.failure(site_nodes(SITES[0])[0].id)
+
+
+def test_going_back_gives_up_the_circuit_that_is_being_made() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first = sitting.session.store
+    sitting.session.set_target(101)
+    sitting.worker.answer = None
+    sitting.session.set_target(102)
+    making = sitting.last().request
+    site_done(sitting, making, -1)
+    assert sitting.session.back()
+    assert sitting.session.store is first
+    assert p.Cancel(request=making) in sitting.worker.sent
+    sitting.session.handle(p.Attributed(request=making, circuit=circuit()))
+    assert sitting.session.store is first
+
+
+def test_a_question_is_sent_with_all_that_was_chosen() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    asked = Choice(
+        " way", " only", "diff", 4, None, "another", Settings(top=3, method="integrated")
+    )
+    sitting.session.attribute(asked)
+    request = sitting.last()
+    assert isinstance(request, p.Attribute)
+    sent = {name: getattr(request, name) for name in Choice.__struct_fields__}
+    assert Choice(**sent) == asked
+    sitting.session.attribute(Choice(continuation=3))
+    assert sitting.last().target is None, "the worker knows what is said there"  # type: ignore[union-attr]
