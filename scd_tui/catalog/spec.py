@@ -15,7 +15,6 @@ class Shape(Record, frozen=True, kw_only=True):
     """Sizes of a transformer, in numbers of things; `parameters` counts shared weights once.
 
     `width` is that of the residual stream, `head_width` that of one attention head's output.
-    `context` is the longest prompt, in tokens.
     """
 
     layers: int
@@ -24,7 +23,6 @@ class Shape(Record, frozen=True, kw_only=True):
     head_width: int
     mlp: int
     vocabulary: int
-    context: int
     parameters: int
 
 
@@ -46,7 +44,7 @@ class HubDictionary(Record, frozen=True, kw_only=True):
 
     A release that sae_lens's registry does not have is itself a repository, and `id` a folder in it.
     `path` is the folder or file in `repo`. `neuronpedia` is where its features are labelled, such as
-    `gpt2-small/11-res_post_32k-oai`. What is None is not known until it is downloaded.
+    `gpt2-small/11-res_post_32k-oai`, and `dtype` what its file has. None: not known until it is downloaded.
     """
 
     release: str
@@ -60,7 +58,7 @@ class HubDictionary(Record, frozen=True, kw_only=True):
     architecture: str | None = None
     k: int | None = None
     normalisation: str | None = None
-    dtype: str = "float32"
+    dtype: str | None = None
     neuronpedia: str | None = None
     published: Published = Published()
 

@@ -18,9 +18,10 @@
     [[set.group]]
     release = "gpt2-small-resid-post-v5-32k"
     repo = "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs"
-    dictionaries = [
-      { hook = "blocks.0.hook_resid_post", id = "blocks.0.hook_resid_post", path = "v5_32k_layer_0.pt" },
-    ]
+    layers = [0, 1, 2]
+    hook = "blocks.{layer}.hook_resid_post"
+    id = "blocks.{layer}.hook_resid_post"
+    path = "v5_32k_layer_{layer}.pt"    # or a list of them, one a layer; so are all that follow
 
 Everything else is for tables, plans and checks, and may be left out.
 """
@@ -28,7 +29,7 @@ Everything else is for tables, plans and checks, and may be left out.
 import re
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -45,6 +46,8 @@ _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
+Layer = Annotated[int, Meta(ge=0, le=9999)]
+_Value = TypeVar("_Value")
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,27 +63,69 @@ class Model(_Part, frozen=True, kw_only=True):
     shape: Shape | None = None
 
 
-class Entry(_Part, frozen=True, kw_only=True):
-    hook: str
-    id: str
-    path: str
-    neuronpedia: str | None = None
-    width: Count | None = None
-    l0: float | None = None
-    explained_variance: float | None = None
-
-
 class Group(_Part, frozen=True, kw_only=True):
+    """Dictionaries of one release, one a layer. What is no list holds for all, `{layer}` filled in.
+
+    In lists an empty label, and a zero, say that there is none.
+    """
+
     release: str
     repo: str
+    layers: Annotated[tuple[Layer, ...], Meta(min_length=1)]
+    hook: str
+    id: str | tuple[str, ...]
+    path: str | tuple[str, ...]
     revision: str | None = None
     architecture: str | None = None
     k: Count | None = None
     normalisation: str | None = None
     d_in: Count | None = None
-    width: Count | None = None
-    dtype: str = "float32"
-    dictionaries: Annotated[tuple[Entry, ...], Meta(min_length=1)]
+    width: Count | tuple[Count, ...] | None = None
+    dtype: str | None = None
+    neuronpedia: str | tuple[str, ...] = ""
+    l0: float | tuple[float, ...] = 0.0
+    explained_variance: float | tuple[float, ...] = 0.0
+
+    def dictionaries(self) -> dict[Site, HubDictionary]:
+        """Raises ValueError on a list that is too short or too long, and on a hook that is none."""
+        found = {}
+        for n, layer in enumerate(self.layers):
+            l0 = self._nth("l0", self.l0, n)
+            explained = self._nth("explained_variance", self.explained_variance, n)
+            hook = _filled(self.hook, layer)
+            found[site_of_hook(hook)] = HubDictionary(
+                release=self.release,
+                id=_filled(self._nth("id", self.id, n), layer),
+                repo=self.repo,
+                path=_filled(self._nth("path", self.path, n), layer),
+                hook=hook,
+                revision=self.revision,
+                d_in=self.d_in,
+                width=None if self.width is None else self._nth("width", self.width, n),
+                architecture=self.architecture,
+                k=self.k,
+                normalisation=self.normalisation,
+                dtype=self.dtype,
+                neuronpedia=_filled(self._nth("neuronpedia", self.neuronpedia, n), layer) or None,
+                published=Published(l0=l0 or None, explained_variance=explained or None),
+            )
+        if len(found) < len(self.layers):
+            raise ValueError(f"a group of {self.release!r} has two dictionaries at one place")
+        return found
+
+    def _nth(self, name: str, value: _Value | tuple[_Value, ...], n: int) -> _Value:
+        if not isinstance(value, tuple):
+            return value
+        if len(value) != len(self.layers):
+            raise ValueError(
+                f"a group of {self.release!r} has {len(self.layers)} layers and {len(value)} "
+                f"values of {name!r}"
+            )
+        return value[n]
+
+
+def _filled(template: str, layer: int) -> str:
+    return template.replace("{layer}", str(layer))
 
 
 class Set(_Part, frozen=True, kw_only=True):
@@ -144,13 +189,13 @@ def _check(found: ModelFile) -> None:
         taken: set[Site] = set()
         for group in one.group:
             _check_repo(group.repo)
-            for entry in group.dictionaries:
-                site = site_of_hook(entry.hook)
+            for site, dictionary in group.dictionaries().items():
                 if site in taken:
                     raise ValueError(f"the set {one.name!r} has two dictionaries at {site}")
                 taken.add(site)
-                if PurePosixPath(entry.path).is_absolute() or ".." in entry.path.split("/"):
-                    raise ValueError(f"{entry.path!r} leads out of its repository")
+                path = PurePosixPath(dictionary.path)
+                if path.is_absolute() or ".." in path.parts:
+                    raise ValueError(f"{dictionary.path!r} leads out of its repository")
 
 
 def _check_repo(repo: str | None) -> None:
@@ -182,11 +227,10 @@ def spec_of(
         dictionaries |= local.dictionaries
         sources, neuronpedia = dict(local.sources), local.neuronpedia
     for group in chosen.group:
-        for entry in group.dictionaries:
-            site = site_of_hook(entry.hook)
-            dictionaries[site] = _dictionary(group, entry)
-            if entry.neuronpedia is not None:
-                neuronpedia, _, sources[str(site)] = entry.neuronpedia.rpartition("/")
+        for site, dictionary in group.dictionaries().items():
+            dictionaries[site] = dictionary
+            if dictionary.neuronpedia is not None:
+                neuronpedia, _, sources[str(site)] = dictionary.neuronpedia.rpartition("/")
     return ModelSpec(
         name=found.name or path.stem,
         model=model,
@@ -199,23 +243,4 @@ def spec_of(
         model_options=chosen.model_options,
         neuronpedia=neuronpedia or None,
         licence=chosen.licence,
-    )
-
-
-def _dictionary(group: Group, entry: Entry) -> HubDictionary:
-    return HubDictionary(
-        release=group.release,
-        id=entry.id,
-        repo=group.repo,
-        path=entry.path,
-        hook=entry.hook,
-        revision=group.revision,
-        d_in=group.d_in,
-        width=entry.width or group.width,
-        architecture=group.architecture,
-        k=group.k,
-        normalisation=group.normalisation,
-        dtype=group.dtype,
-        neuronpedia=entry.neuronpedia,
-        published=Published(l0=entry.l0, explained_variance=entry.explained_variance),
     )
