@@ -118,3 +118,43 @@ def test_repeated_contexts_are_hidden_and_the_strongest_comes_first() -> None:
 def test_a_record_survives_json() -> None:
     record = parse_feature(response())
     assert msgspec.json.decode(msgspec.json.encode(record), type=FeatureRecord) == record
+
+
+def test_the_choice_among_explanations_is_the_same_in_any_order() -> None:
+    raw = [
+        {"description": "z", "typeName": None, "explanationModelName": None},
+        {"description": "b", "typeName": "oai_token-act-pair", "explanationModelName": "gpt-4o"},
+        {"description": "a", "typeName": "np_max-act", "explanationModelName": "gpt-4o"},
+        {"description": "c", "typeName": "np_max-act-logits", "explanationModelName": "gpt-9"},
+        {"description": "a", "typeName": "np_max-act", "explanationModelName": "gpt-4o"},
+    ]
+    chosen = parse_feature(response(explanations=raw)).explanations
+    assert [e.description for e in chosen] == ["c", "a", "z", "b"]
+    assert parse_feature(response(explanations=raw[::-1])).explanations == chosen
+
+
+def test_a_dead_feature_has_no_activations_and_other_values_are_in_their_range() -> None:
+    silent = {"tokens": ["a", "b"], "values": [0.0, -1.0]}
+    record = parse_feature(response(maxActApprox=0, frac_nonzero=-3, activations=[silent]))
+    assert (record.max_activation, record.density, record.activations) == (0.0, 0.0, ())
+    assert parse_feature(response(frac_nonzero=7)).density == 1.0
+
+
+@pytest.mark.parametrize("index", [True, 1.5, -1, "-1", "１", "1e3", "9" * 11, None, [], 10**10])
+def test_what_is_no_index_is_refused(index: object) -> None:
+    with pytest.raises(ValueError, match="not a feature index"):
+        parse_feature(response(index=index))
+
+
+def test_lists_and_texts_have_their_bounds() -> None:
+    many = [{"tokens": [f"t{n}"], "values": [n + 1]} for n in range(500)]
+    record = parse_feature(
+        response(
+            explanations=[{"description": "x" * 10_000_000}],
+            activations=many,
+            pos_str=["t"] * 5_000,
+            pos_values=[1.0] * 5_000,
+        )
+    )
+    assert len(record.explanations[0].description) == 2_000
+    assert len(record.activations) == 64 and len(record.positive_logits) == 32

@@ -1,0 +1,103 @@
+"""What Neuronpedia is asked: one feature with all that is known of it, or many in brief."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from scd_tui.neuronpedia.address import Addresses, Feature, sendable
+from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.records import FeatureRecord
+from scd_tui.neuronpedia.transport import Answer, Transport, status_fault
+from scd_tui.neuronpedia.wire import decode_feature, decode_features
+
+BATCH = 256
+"""Features of one request: parsing 2,048 at once would hold the screen up for a fifth of a second."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Records by feature; None for one that Neuronpedia does not know.
+
+    `remaining` is how many requests are left in this hour, where it was said. `refused` says why
+    features that were asked for are not among the records; "" when all are.
+    """
+
+    records: dict[Feature, FeatureRecord | None]
+    remaining: int | None = None
+    refused: str = ""
+
+
+class Client:
+    """Reads features. It blocks, and is safe for several threads."""
+
+    def __init__(self, addresses: Addresses, transport: Transport) -> None:
+        self._addresses = addresses
+        self._transport = transport
+
+    @property
+    def host(self) -> str:
+        return self._addresses.host
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def full(self, feature: Feature) -> Found:
+        """Everything about one feature. Raises Fault."""
+        if not sendable(feature):
+            return Found({feature: None})
+        answer = self._transport.send("GET", self._addresses.api(feature))
+        if answer.status == 404:
+            return Found({feature: None}, answer.remaining)
+        self._check(answer)
+        try:
+            record = decode_feature(answer.body)
+        except ValueError:
+            raise Fault("content", f"{self.host} sent something that is no feature") from None
+        if record is not None and _named(record) != feature:
+            raise Fault("content", f"{self.host} answered for {_named(record)}: refused")
+        return Found({feature: record}, answer.remaining)
+
+    def brief(self, features: Sequence[Feature]) -> Found:
+        """Explanations, logits, density and one activation of up to `BATCH` features. Raises Fault.
+
+        The service leaves out those that it does not know, and its order says nothing: what comes
+        back is told apart by its names, and what was not asked for is refused.
+        """
+        if len(features) > BATCH:
+            raise ValueError(f"{len(features)} features are more than {BATCH}")
+        asked = [feature for feature in features if sendable(feature)]
+        if not asked:
+            return Found(dict.fromkeys(features))
+        body = msgspec.json.encode(
+            [
+                {"modelId": f.model, "layer": f.source, "index": f.index, "maxActsToReturn": 1}
+                for f in asked
+            ]
+        )
+        answer = self._transport.send("POST", f"{self._addresses.site}/api/features", body)
+        self._check(answer)
+        try:
+            found = decode_features(answer.body)
+        except ValueError:
+            raise Fault("content", f"{self.host} sent something that is no list") from None
+        records: dict[Feature, FeatureRecord | None] = dict.fromkeys(features)
+        refused = ""
+        for record in found:
+            feature = _named(record)
+            if feature in records:
+                records[feature] = record
+            else:
+                refused = f"{self.host} answered for {feature}: refused"
+        if refused:
+            # Whether those that are missing exist cannot be told from such an answer.
+            records = {feature: record for feature, record in records.items() if record is not None}
+        return Found(records, answer.remaining, refused)
+
+    def _check(self, answer: Answer) -> None:
+        if answer.status != 200:
+            raise status_fault(answer.status, self.host, answer.retry_after)
+        if "json" not in answer.content_type.lower():
+            raise Fault("content", f"{self.host} sent a page in place of data")
+
+
+def _named(record: FeatureRecord) -> Feature:
+    return Feature(record.model_id, record.source, record.index)
