@@ -7,7 +7,7 @@ files really send: nulls, missing fields, indices as text or number, and much th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -121,12 +121,7 @@ def parse_index(value: Any) -> int:
 
 
 def parse_explanations(value: Any) -> tuple[Explanation, ...]:
-    """The explanations in a list of Neuronpedia's, the one to show first.
-
-    The service's order means little, since most have no scores, and is not kept by every route. So
-    they are ordered here: those that its own graph view prefers by type, then by author and text.
-    Empty ones and repetitions are left out.
-    """
+    """The explanations in a list of Neuronpedia's, in order; empty ones are left out."""
     found: set[Explanation] = set()
     for item in _list(value):
         description = item.get("description") if isinstance(item, Mapping) else None
@@ -138,7 +133,16 @@ def parse_explanations(value: Any) -> tuple[Explanation, ...]:
                     explainer=_name(item.get("explanationModelName")),
                 )
             )
-    return tuple(sorted(found, key=_preference)[:MAXIMUM_EXPLANATIONS])
+    return in_order(found)
+
+
+def in_order(explanations: Iterable[Explanation]) -> tuple[Explanation, ...]:
+    """Each explanation once, the one to show first.
+
+    The service's order means little, since most have no scores, and is not kept by every route. So
+    they are ordered here: those that its own graph view prefers by type, then by author and text.
+    """
+    return tuple(sorted(set(explanations), key=_preference)[:MAXIMUM_EXPLANATIONS])
 
 
 def _preference(explanation: Explanation) -> tuple[int, str, str, str]:
