@@ -11,7 +11,17 @@ from importlib import import_module
 
 from scd_tui.errors import InputError
 
-COMMANDS = ("attribute", "bench", "check", "config", "open", "trust", "validate", "worker")
+COMMANDS = (
+    "attribute",
+    "bench",
+    "check",
+    "config",
+    "download",
+    "open",
+    "trust",
+    "validate",
+    "worker",
+)
 """Each a module of `scd_tui.commands`; a call without one of them is the app."""
 
 
@@ -27,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except InputError as error:
         sys.stderr.write(f"{prefix}: {error}\n")
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write(f"{prefix}: interrupted\n")
         return 130

@@ -39,6 +39,15 @@ def probability(value: float, width: int = 0) -> str:
     return text.rjust(width)
 
 
+def in_bytes(count: float) -> str:
+    """`7.31 GB`, `302 MB`, `12 kB`; GB are 10⁹ bytes."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.9995 * size:
+            value = count / size
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+    return f"{count:.0f} bytes"
+
+
 def bar(fraction: float, width: int) -> str:
     """A horizontal bar of `width` cells, filled to `fraction` in eighths of a cell.
 

@@ -44,6 +44,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         "bench",
         "check",
         "config",
+        "download",
         "open",
         "trust",
         "validate",

@@ -462,6 +462,7 @@ def _group(group: Group, widths: Mapping[str, int]) -> list[str]:
         "hook": f"blocks.{{layer}}.{group.hook}",
         "id": group.ids.replace("{}", "{layer}"),
         "path": _template(paths),
+        "layout": release.conversion_func,
         "architecture": group.architecture,
         "k": group.k,
         "normalisation": group.normalisation,

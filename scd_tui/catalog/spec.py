@@ -43,8 +43,10 @@ class HubDictionary(Record, frozen=True, kw_only=True):
     """A dictionary that `sae_lens.SAE.from_pretrained(release, id)` loads.
 
     A release that sae_lens's registry does not have is itself a repository, and `id` a folder in it.
-    `path` is the folder or file in `repo`. `neuronpedia` is where its features are labelled, such as
-    `gpt2-small/11-res_post_32k-oai`, and `dtype` what its file has. None: not known until it is downloaded.
+    `path` is the folder or file in `repo`, and `layout` how its files lie there: the registry's
+    `conversion_func`, or `sae_lens` where it has none. `neuronpedia` is where its features are
+    labelled, such as `gpt2-small/11-res_post_32k-oai`, and `dtype` what its file has. None: not known
+    until it is downloaded.
     """
 
     release: str
@@ -53,6 +55,7 @@ class HubDictionary(Record, frozen=True, kw_only=True):
     path: str
     hook: str
     revision: str | None = None
+    layout: str = "sae_lens"
     d_in: int | None = None
     width: int | None = None
     architecture: str | None = None

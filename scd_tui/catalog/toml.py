@@ -18,6 +18,7 @@
     [[set.group]]
     release = "gpt2-small-resid-post-v5-32k"
     repo = "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs"
+    layout = "sae_lens"                 # conversion_func of the registry, where it has one
     layers = [0, 1, 2]
     hook = "blocks.{layer}.hook_resid_post"
     id = "blocks.{layer}.hook_resid_post"
@@ -76,6 +77,7 @@ class Group(_Part, frozen=True, kw_only=True):
     id: str | tuple[str, ...]
     path: str | tuple[str, ...]
     revision: str | None = None
+    layout: str = "sae_lens"
     architecture: str | None = None
     k: Count | None = None
     normalisation: str | None = None
@@ -100,6 +102,7 @@ class Group(_Part, frozen=True, kw_only=True):
                 path=_filled(self._nth("path", self.path, n), layer),
                 hook=hook,
                 revision=self.revision,
+                layout=self.layout,
                 d_in=self.d_in,
                 width=None if self.width is None else self._nth("width", self.width, n),
                 architecture=self.architecture,

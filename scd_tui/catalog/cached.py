@@ -1,0 +1,121 @@
+"""What of a spec is downloaded, in huggingface_hub's own cache, where other programs find it too.
+
+Nothing here uses a network.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants, try_to_load_from_cache
+
+from scd_tui.catalog.hub_files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    HubFile,
+    dictionary_files,
+    model_files,
+    shard_files,
+)
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec
+from scd_tui.errors import RunError
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the files of a spec lie, by repository and name there; `commits` by repository.
+
+    `model` is the folder of a model of the Hub, and its commit is among the others.
+    """
+
+    model: Path | None
+    files: Mapping[tuple[str, str], Path]
+    commits: Mapping[str, str]
+
+    def of(self, dictionary: HubDictionary) -> dict[str, Path]:
+        """A dictionary's files that are there, by their names in its repository."""
+        names = [file.name for file in dictionary_files(dictionary)]
+        return {
+            name: self.files[dictionary.repo, name]
+            for name in names
+            if (dictionary.repo, name) in self.files
+        }
+
+
+def cache_dir() -> Path:
+    """Where huggingface_hub keeps what it downloads: under `HF_HOME`, or where `HF_HUB_CACHE` says."""
+    return Path(constants.HF_HUB_CACHE)
+
+
+def offline() -> bool:
+    """Whether `HF_HUB_OFFLINE` forbids to use a network."""
+    return bool(constants.is_offline_mode())
+
+
+def cached_file(file: HubFile) -> Path | None:
+    """Where a file lies, None if it is not downloaded."""
+    found = try_to_load_from_cache(
+        file.repo, file.name, revision=file.revision, cache_dir=cache_dir()
+    )
+    return Path(found) if isinstance(found, str) else None
+
+
+def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile, ...]]:
+    """What is downloaded of a spec, and what of it is missing."""
+    found: dict[tuple[str, str], Path] = {}
+    missing: list[HubFile] = []
+
+    def look(file: HubFile) -> Path | None:
+        path = cached_file(file)
+        if path is not None:
+            found[file.repo, file.name] = path
+        elif file.needed:
+            missing.append(file)
+        return path
+
+    folder = None
+    if isinstance(spec.model, HubModel):
+        here = {file.name: look(file) for file in model_files(spec.model)}
+        config, index = here[CONFIG], here[INDEX]
+        folder = None if config is None else config.parent
+        if here[WEIGHTS] is None and index is None:
+            missing.append(HubFile(spec.model.repo, WEIGHTS, spec.model.revision))
+        elif here[WEIGHTS] is None and index is not None:
+            for shard in shard_files(spec.model, json.loads(index.read_bytes())):
+                look(shard)
+    for dictionary in spec.dictionaries.values():
+        if isinstance(dictionary, HubDictionary):
+            for file in dictionary_files(dictionary):
+                look(file)
+    return Kept(folder, found, _commits(found)), tuple(dict.fromkeys(missing))
+
+
+def _commits(found: Mapping[tuple[str, str], Path]) -> dict[str, str]:
+    """The commit of each repository, which is what the folder under `snapshots` is called."""
+    commits = {}
+    for (repo, name), path in found.items():
+        commits[repo] = path.parents[name.count("/")].name
+    return commits
+
+
+def require(spec: ModelSpec) -> Kept:
+    """What is downloaded of a spec, all of it. Raises RunError, saying what to do, if anything is not."""
+    here, missing = kept(spec)
+    if not missing:
+        return here
+    first = missing[0]
+    rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    whose = " ".join(words_of(spec))
+    cure = f"`scd-tui download {whose}` fetches what is missing"
+    if offline():
+        cure = f"unset HF_HUB_OFFLINE, and {cure}"
+    raise RunError(
+        f"{spec.name} is not all downloaded, {first.name} of {first.repo}{rest} is missing: {cure}"
+    )
+
+
+def words_of(spec: ModelSpec) -> tuple[str, ...]:
+    """What names a spec on the command line."""
+    return (spec.name, "--set", spec.dictionaries_name)
