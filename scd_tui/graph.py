@@ -371,6 +371,11 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
     neuronpedia: str = ""
     gate: tuple[DictionaryGate, ...] = ()
 
+    @property
+    def reference(self) -> str:
+        """What names this model with these dictionaries, as `--model` takes it."""
+        return f"{self.name}:{self.dictionaries}"
+
 
 class Settings(Record, frozen=True):
     """How a circuit was found and cut down from all there is.

@@ -17,14 +17,14 @@ RELATIVE, OF_LARGEST = 1e-3, 1e-4
 float32 sums of another device, or in another order, come to."""
 
 
-def model_of(circuit: Circuit) -> ModelSpec:
-    """The model that a circuit was made with.
+def model_of(circuit: Circuit, reference: str = "") -> ModelSpec:
+    """The model that a circuit was made with, by its name there or by another.
 
     Raises InputError if it is not known here, or is here in another revision than the circuit's.
     """
     made_with = circuit.model
     try:
-        spec = find(made_with.name)
+        spec = find(reference or made_with.reference)
     except InputError as error:
         raise InputError(f"the circuit cannot be asked again: {error}") from None
     revisions = (made_with.revision, made_with.dictionaries_revision)

@@ -28,11 +28,16 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class LocalDictionaries:
-    """Folders by site, in order of computation; where they are labelled, as in `ModelSpec`."""
+    """Folders by site, in order of computation; the rest as in `ModelSpec`.
+
+    `prepends_bos` is None where some of them were trained with it and some without.
+    """
 
     dictionaries: Mapping[Site, Path]
     sources: Mapping[str, str]
     neuronpedia: str | None
+    training_context: int | None
+    prepends_bos: bool | None
 
 
 def site_of_hook(hook: str) -> Site:
@@ -60,23 +65,47 @@ def local_dictionaries(folder: Path) -> LocalDictionaries:
     found: dict[Site, Path] = {}
     sources: dict[str, str] = {}
     neuronpedia: str | None = None
+    contexts: set[int] = set()
+    begins: set[bool] = set()
     for path in sorted(folder.glob("*/cfg.json")):
         config = read_json(path)
+        # Since sae_lens 6 what is known of the training is in a table of its own, and an absent
+        # prepend_bos is none; before, it was true (sae_lens, handle_pre_6_0_config).
         metadata = config.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        hook = metadata.get("hook_name") or config.get("hook_name") or path.parent.name
+        known = metadata if isinstance(metadata, dict) else {"prepend_bos": True, **config}
+        hook = known.get("hook_name") or known.get("hook_point") or path.parent.name
         try:
             site = site_of_hook(str(hook))
         except ValueError as error:
             raise InputError(f"{path} does not say where its dictionary belongs: {error}") from None
         if site in found:
-            raise InputError(f"{folder} has two dictionaries at {site}: {found[site].name} is one")
+            raise InputError(f"{folder} has two dictionaries at {site}: leave one of them there")
         found[site] = path.parent
-        if source := metadata.get("neuronpedia_id"):
+        if source := known.get("neuronpedia_id"):
             neuronpedia, _, sources[str(site)] = str(source).rpartition("/")
+        context = known.get("context_size")
+        if isinstance(context, int) and context > 0:
+            contexts.add(context)
+        begins.add(bool(known.get("prepend_bos")))
     if not found:
         raise InputError(f"{folder} holds no dictionaries: none of its folders has a cfg.json")
-    return LocalDictionaries(in_order(found), sources, neuronpedia or None)
+    return LocalDictionaries(
+        dictionaries=in_order(found),
+        sources=sources,
+        neuronpedia=neuronpedia or None,
+        training_context=min(contexts, default=None),
+        prepends_bos=begins.pop() if len(begins) == 1 else None,
+    )
+
+
+def begins_with_bos(local: LocalDictionaries, where: Path) -> bool:
+    """Whether their texts began with BOS. Raises InputError where they disagree."""
+    if local.prepends_bos is None:
+        raise InputError(
+            f"some dictionaries of {where} were trained on texts that begin with BOS, and some were "
+            "not: say which holds with prepends_bos, in a TOML file"
+        )
+    return local.prepends_bos
 
 
 def read_json(path: Path) -> dict[str, Any]:

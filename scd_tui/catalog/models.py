@@ -1,21 +1,53 @@
-"""Models with their dictionary sets, by name."""
+"""Models with their dictionary sets, by name.
 
+One text says which model and which dictionaries: `gpt2-small` (with its usual set), `gpt2-small:res-jb`,
+`FILE.toml`, `FILE.toml:SET`, `FOLDER:FOLDER` (a model's and its dictionaries'), `gpt2-small:FOLDER`.
+"""
+
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from scd_tui import demo
-from scd_tui.catalog.folders import local_dictionaries, local_model, site_of_hook
+from scd_tui.catalog.folders import (
+    begins_with_bos,
+    local_dictionaries,
+    local_model,
+    site_of_hook,
+)
 from scd_tui.catalog.gate import read_gate
 from scd_tui.catalog.spec import ModelSpec
-from scd_tui.catalog.toml import read_model_file, spec_of
+from scd_tui.catalog.toml import ModelFile, read_model_file, spec_of
+from scd_tui.config import config_path
 from scd_tui.errors import InputError
 
-__all__ = ["DEFAULT_MODEL", "ModelSpec", "find", "from_folders", "names", "site_of_hook"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Known",
+    "ModelSpec",
+    "everything",
+    "find",
+    "from_folders",
+    "names",
+    "site_of_hook",
+]
 
 DEFAULT_MODEL = "demo"
 _DEMO_SET = "topk"
+_FEW = 6
+"""Names in an error."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A set of a model that can be asked for by name; `problem` says why it cannot be used."""
+
+    reference: str
+    about: str
+    spec: ModelSpec | None
+    problem: str = ""
 
 
 def data_dir() -> Path:
@@ -23,54 +55,134 @@ def data_dir() -> Path:
     return Path(__file__).parent / "data"
 
 
+def user_dir() -> Path:
+    """Where the user's own files are looked for. One of a built-in model's name takes its place."""
+    return config_path().parent / "models"
+
+
+def _files() -> dict[str, Path]:
+    """The file of every model but the bundled one, by name."""
+    return {
+        path.stem: path for folder in (data_dir(), user_dir()) for path in folder.glob("*.toml")
+    }
+
+
 def names() -> tuple[str, ...]:
     """The models that can be asked for by name."""
-    return (DEFAULT_MODEL, *sorted(path.stem for path in data_dir().glob("*.toml")))
+    return (DEFAULT_MODEL, *sorted(_files()))
 
 
-def find(name: str, dictionaries: str | None = None) -> ModelSpec:
-    """The model of this name, or in this TOML file, with a set of dictionaries or its usual one.
+def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
+    """The model and the set of dictionaries that a text names (see this module's docstring).
 
-    Raises InputError, naming the nearest, when there is no such model or no such set.
+    `dictionaries` names the set, or its folder, apart from it. Nothing is loaded or downloaded. Raises
+    InputError, with the nearest names, when there is no such model or no such set.
     """
-    if name == DEFAULT_MODEL:
-        if dictionaries not in (None, _DEMO_SET):
-            raise _unknown("set of dictionaries", dictionaries, (_DEMO_SET,), f" of {name}")
-        return _bundled()
+    name, wanted = _parted(reference)
+    wanted = dictionaries or wanted
+    if wanted and _is_folder(wanted):
+        folder = Path(wanted).expanduser()
+        if _is_folder(name):
+            path = Path(name).expanduser()
+            return from_folders(path.resolve().name, path, folder)
+        return _with_folder(_named(name, None), folder)
+    if _is_folder(name) and name not in names():
+        raise InputError(
+            f"{name} is a folder with a model alone: say where its dictionaries are, with "
+            "--dictionaries FOLDER"
+        )
+    return _named(name, wanted)
+
+
+def _parted(reference: str) -> tuple[str, str | None]:
+    """What stands before and after the last colon, unless the whole is a path."""
+    name, colon, wanted = reference.rpartition(":")
+    if not colon or Path(reference).exists():
+        return reference, None
+    return name, wanted or None
+
+
+def _is_folder(text: str) -> bool:
+    """Whether it means a folder, there or not, and no name."""
+    if text.endswith(".toml"):
+        return False
+    return os.sep in text or text.startswith((".", "~")) or Path(text).is_dir()
+
+
+def _named(name: str, wanted: str | None) -> ModelSpec:
     if name.endswith(".toml"):
-        return from_file(Path(name), dictionaries)
-    if name not in names():
+        return from_file(Path(name).expanduser(), wanted)
+    files = _files()
+    if name in files:
+        return from_file(files[name], wanted)
+    if name != DEFAULT_MODEL:
         raise _unknown("model", name, names())
-    return from_file(data_dir() / f"{name}.toml", dictionaries)
+    if wanted not in (None, _DEMO_SET):
+        raise _unknown("set of dictionaries", wanted, (_DEMO_SET,), f" of {name}")
+    return _bundled()
 
 
-def from_file(path: Path, dictionaries: str | None = None) -> ModelSpec:
+def from_file(path: Path, wanted: str | None = None) -> ModelSpec:
     """The model in a TOML file. Raises InputError when it is none or has no such set."""
     found = read_model_file(path)
-    chosen = found.pick(dictionaries)
+    chosen = found.pick(wanted)
     if chosen is None:
         of = f" of {found.name or path.stem}"
-        raise _unknown("set of dictionaries", dictionaries, [s.name for s in found.sets], of)
+        raise _unknown("set of dictionaries", wanted, [s.name for s in found.sets], of)
     return spec_of(found, chosen, path)
 
 
 def from_folders(name: str, model: Path, dictionaries: Path) -> ModelSpec:
     """A model folder and a folder of dictionaries. Raises InputError when either is not that."""
-    local_model(model)
-    local = local_dictionaries(dictionaries)
+    spec = ModelSpec(name, local_model(model), dictionaries.name, {})
+    return _with_folder(spec, dictionaries)
+
+
+def _with_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """The same model with the dictionaries of a folder."""
+    local = local_dictionaries(folder)
     return ModelSpec(
-        name=name,
-        model=model,
-        dictionaries_name=dictionaries.name,
-        dictionaries=dict(local.dictionaries),
+        name=spec.name,
+        model=spec.model,
+        dictionaries_name=folder.resolve().name,
+        dictionaries=local.dictionaries,
         sources=local.sources,
         neuronpedia=local.neuronpedia,
+        training_context=local.training_context,
+        prepends_bos=begins_with_bos(local, folder),
     )
 
 
+def everything() -> list[Known]:
+    """Every set of every model that can be asked for by name, the usual set of each first."""
+    found = [Known(f"{DEFAULT_MODEL}:{_DEMO_SET}", "bundled: made to be tried", _bundled())]
+    for name, path in sorted(_files().items()):
+        try:
+            file = read_model_file(path)
+        except InputError as error:
+            found.append(Known(name, "", None, str(error)))
+        else:
+            found += _sets_of(name, file, path)
+    return found
+
+
+def _sets_of(name: str, file: ModelFile, path: Path) -> list[Known]:
+    found = []
+    usual = file.pick(None)
+    for one in sorted(file.sets, key=lambda s: s is not usual):
+        reference = f"{name}:{one.name}"
+        try:
+            found.append(Known(reference, one.about, spec_of(file, one, path)))
+        except InputError as error:
+            found.append(Known(reference, one.about, None, str(error)))
+    return found
+
+
 def _unknown(what: str, name: str | None, known: Sequence[str], of: str = "") -> InputError:
-    near = get_close_matches(str(name), known, n=3) or known
-    return InputError(f"there is no {what} {name!r}{of}: use {' or '.join(near)}")
+    near = get_close_matches(str(name), known, n=3)
+    if not near and len(known) > _FEW:
+        return InputError(f"there is no {what} {name!r}{of}: scd-tui models lists what there is")
+    return InputError(f"there is no {what} {name!r}{of}: use {' or '.join(near or known)}")
 
 
 def _bundled() -> ModelSpec:

@@ -35,7 +35,13 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from scd_tui.catalog.folders import in_order, local_dictionaries, local_model, site_of_hook
+from scd_tui.catalog.folders import (
+    begins_with_bos,
+    in_order,
+    local_dictionaries,
+    local_model,
+    site_of_hook,
+)
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, Shape
 from scd_tui.errors import InputError
 from scd_tui.graph import DictionaryGate, Site
@@ -47,6 +53,8 @@ _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
+Features = Annotated[float, Meta(ge=0, le=1e9)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Layer = Annotated[int, Meta(ge=0, le=9999)]
 _Value = TypeVar("_Value")
 
@@ -85,8 +93,8 @@ class Group(_Part, frozen=True, kw_only=True):
     width: Count | tuple[Count, ...] | None = None
     dtype: str | None = None
     neuronpedia: str | tuple[str, ...] = ""
-    l0: float | tuple[float, ...] = 0.0
-    explained_variance: float | tuple[float, ...] = 0.0
+    l0: Features | tuple[Features, ...] = 0.0
+    explained_variance: Share | tuple[Share, ...] = 0.0
 
     def dictionaries(self) -> dict[Site, HubDictionary]:
         """Raises ValueError on a list that is too short or too long, and on a hook that is none."""
@@ -136,7 +144,7 @@ class Set(_Part, frozen=True, kw_only=True):
     about: str = ""
     licence: str | None = None
     context: Count | None = None
-    prepends_bos: bool = False
+    prepends_bos: bool | None = None
     model_options: dict[str, bool] = {}
     folder: str | None = None
     group: tuple[Group, ...] = ()
@@ -212,7 +220,7 @@ def spec_of(
     """The model with one of its sets; folders are looked at. Raises InputError when they are none."""
     model: Path | HubModel
     if found.model.folder is not None:
-        model = local_model(path.parent / Path(found.model.folder).expanduser())
+        model = local_model(_beside(path, found.model.folder))
     else:
         assert found.model.repo is not None
         model = HubModel(
@@ -225,10 +233,13 @@ def spec_of(
     dictionaries: dict[Site, Path | HubDictionary] = {}
     sources: dict[str, str] = {}
     neuronpedia: str | None = None
+    context, begins = chosen.context, chosen.prepends_bos
     if chosen.folder is not None:
-        local = local_dictionaries(path.parent / Path(chosen.folder).expanduser())
+        local = local_dictionaries(_beside(path, chosen.folder))
         dictionaries |= local.dictionaries
         sources, neuronpedia = dict(local.sources), local.neuronpedia
+        context = context or local.training_context
+        begins = begins_with_bos(local, path) if begins is None else begins
     for group in chosen.group:
         for site, dictionary in group.dictionaries().items():
             dictionaries[site] = dictionary
@@ -241,9 +252,14 @@ def spec_of(
         dictionaries=in_order(dictionaries),
         sources=sources,
         gate=gate,
-        prepends_bos=chosen.prepends_bos,
-        training_context=chosen.context,
+        prepends_bos=bool(begins),
+        training_context=context,
         model_options=chosen.model_options,
         neuronpedia=neuronpedia or None,
         licence=chosen.licence,
     )
+
+
+def _beside(path: Path, folder: str) -> Path:
+    """A folder that a file names, from where the file is."""
+    return path.parent / Path(folder).expanduser()

@@ -6,7 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from scd_tui import __version__
-from scd_tui.commands.options import add_model_options, add_prompt, prompt_text
+from scd_tui.commands.options import (
+    add_model_options,
+    add_prompt,
+    model_reference,
+    prompt_text,
+)
 from scd_tui.errors import InputError
 
 _EPILOG = """\
@@ -46,10 +51,11 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.catalog.models import find
     from scd_tui.tui.terminal import refuse_reason
 
-    if arguments.model is not None:
-        find(arguments.model)
+    model = model_reference(arguments)
+    if model:
+        find(model)
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(reason)
     from scd_tui.tui.app import run_app
 
-    return run_app(prompt_text(arguments), model=arguments.model, device=arguments.device)
+    return run_app(prompt_text(arguments), model=model or None, device=arguments.device)

@@ -12,6 +12,7 @@ from scd_tui.commands.options import (
     add_stream,
     as_pruned,
     device,
+    model_reference,
     positive,
     prompt_text,
     wants_pruning,
@@ -90,7 +91,7 @@ def run(argv: Sequence[str]) -> int:
     wants_pruning(arguments)
     from scd_tui.catalog.models import find
 
-    spec = find(arguments.model)
+    spec = find(model_reference(arguments))
     if arguments.out is not None and not arguments.out.parent.is_dir():
         raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
 

@@ -5,7 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scd_tui.commands.options import add_device, device, positive
+from scd_tui.commands.options import (
+    add_device,
+    add_dictionaries,
+    device,
+    model_reference,
+    positive,
+)
 from scd_tui.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default="demo",
-        metavar="NAME",
+        metavar="MODEL",
         help="model, or random weights of a published size: gpt2-shape, gpt2-shape-128k, tiny-shape "
         "(default: demo)",
     )
@@ -33,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--top", type=positive, default=10, metavar="N", help="features a site (default: 10)"
     )
+    add_dictionaries(parser)
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print every number as JSON")
     parser.add_argument(
@@ -55,7 +62,7 @@ def _named(name: str) -> "Shape | ModelSpec":
 
 def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    wanted = _named(arguments.model)
+    wanted = _named(model_reference(arguments))
 
     from rich.console import Console
     from rich.progress import Progress

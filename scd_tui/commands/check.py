@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_device, device, positive
+from scd_tui.commands.options import add_device, add_dictionaries, device, model_reference, positive
 
 _PROMPTS_A_SET = 4
 """Of the bundled sets, for the share explained: enough to average over, seconds on a large model."""
@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", nargs="?", default="demo", metavar="MODEL", help="model (default: demo)"
     )
+    add_dictionaries(parser)
     parser.add_argument(
         "--text", type=Path, metavar="FILE", help="text to measure on (default: the bundled one)"
     )
@@ -42,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.catalog.prompts import load_prompt_sets
     from scd_tui.catalog.texts import bundled_text, read_text
 
-    spec = find(arguments.model)
+    spec = find(model_reference(arguments))
     text = bundled_text() if arguments.text is None else read_text(arguments.text)
     prompts = [prompt for s in load_prompt_sets() for prompt in s.prompts[:_PROMPTS_A_SET]]
 

@@ -14,15 +14,57 @@ if TYPE_CHECKING:
 
 
 def add_model_options(parser: argparse.ArgumentParser, remembered: bool = False) -> None:
-    """`--model` and `--device`; None for what was not given where it is `remembered`."""
-    default = None if remembered else "demo"
-    words = "the configuration's, or the last" if remembered else default
-    parser.add_argument(
-        "--model", default=default, metavar="NAME", help=f"model (default: {words})"
-    )
+    """`add_model` and `add_device`; None for what was not given where it is `remembered`."""
+    if remembered:
+        add_model(parser, None, "the configuration's, or the last")
+    else:
+        add_model(parser, "demo", "demo")
     add_device(parser)
     if remembered:
         parser.set_defaults(device=None)
+
+
+def add_model(parser: argparse.ArgumentParser, default: str | None, words: str) -> None:
+    """`--model`, `--set` and `--dictionaries`; `model_reference` makes one of the three."""
+    parser.add_argument(
+        "--model",
+        default=default,
+        metavar="MODEL",
+        help="a name of `scd-tui models`, also with a set, as gpt2-small:res-jb; a TOML file that "
+        f"describes a model; or a model's folder, with --dictionaries (default: {words})",
+    )
+    add_dictionaries(parser)
+
+
+def add_dictionaries(parser: argparse.ArgumentParser) -> None:
+    """`--set` and `--dictionaries`, beside what names the model."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--set",
+        metavar="NAME",
+        help="which of the model's sets of dictionaries (default: its first)",
+    )
+    which.add_argument(
+        "--dictionaries",
+        metavar="FOLDER",
+        help="a folder of sae_lens dictionaries instead of a set",
+    )
+
+
+def model_reference(arguments: argparse.Namespace) -> str:
+    """Model and dictionaries in one, as `catalog.models.find` takes it; "" if none was given."""
+    model: str | None = arguments.model
+    wanted: str | None = arguments.set
+    if arguments.dictionaries is not None:
+        # so that a folder beside the program is not taken for a set of that name
+        wanted = str(Path(arguments.dictionaries).expanduser().absolute())
+    if wanted is None:
+        return model or ""
+    if model is None:
+        raise InputError("dictionaries were named without their model: give --model too")
+    if ":" in model and not Path(model).exists():
+        raise InputError(f"{model} names a set already: leave out --set or --dictionaries")
+    return f"{model}:{wanted}"
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

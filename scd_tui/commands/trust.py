@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_model_options, device
+from scd_tui.commands.options import add_model_options, device, model_reference
 from scd_tui.errors import InputError
 
 METHODS = ("gradient", "integrated", "all")
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import load_prompt_sets
 
-    spec, sets = find(arguments.model), load_prompt_sets(arguments.sets or None)
+    spec, sets = find(model_reference(arguments)), load_prompt_sets(arguments.sets or None)
 
     import msgspec
     from rich.console import Console

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_device, device, saved_circuit
+from scd_tui.commands.options import add_device, add_model, device, model_reference, saved_circuit
 
 
 def run(argv: Sequence[str]) -> int:
@@ -19,6 +19,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--text", type=Path, metavar="FILE", help="take means over FILE (default: a bundled text)"
     )
+    add_model(parser, None, "the file's")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     arguments = parser.parse_args(argv)
@@ -36,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.attribution.validation import validate
     from scd_tui.export.curves import print_validation
 
-    loaded = load(model_of(circuit), device(arguments.device))
+    loaded = load(model_of(circuit, model_reference(arguments)), device(arguments.device))
     explanation = ask_again(loaded, circuit)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -484,7 +484,7 @@ def run_app(
         device or config.device,
         circuit,
         worker=worker,
-        records=_records_of(model if circuit is None else circuit.model.name),
+        records=_records_of(model if circuit is None else circuit.model.reference),
         colour=not no_colour(os.environ),
         light=light_background(os.environ),
         unicode=_switch(config.unicode, speaks_unicode(os.environ)),

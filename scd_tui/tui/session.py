@@ -119,7 +119,7 @@ class Session:
         listener: Callable[[Notice], None],
         circuit: Circuit | None = None,
     ) -> None:
-        self.wanted_model = model if circuit is None else circuit.model.name
+        self.wanted_model = model if circuit is None else circuit.model.reference
         self.device = device
         self._send = send
         self._listener = listener

@@ -84,9 +84,17 @@ def test_another_model_or_revision_is_refused(circuit: Circuit) -> None:
     spec = find("demo")
     revision, of_dictionaries = spec.revisions()
     identity = replace(
-        circuit.model, name="demo", revision=revision, dictionaries_revision=of_dictionaries
+        circuit.model,
+        name="demo",
+        dictionaries="topk",
+        revision=revision,
+        dictionaries_revision=of_dictionaries,
     )
     assert model_of(replace(circuit, model=identity)) == spec
+    under_another_name = replace(identity, name="lost")
+    assert model_of(replace(circuit, model=under_another_name), "demo") == spec
+    with pytest.raises(InputError, match=r"no set of dictionaries 'wide' of demo"):
+        model_of(replace(circuit, model=replace(identity, dictionaries="wide")))
     for field, what in (("revision", "model"), ("dictionaries_revision", "dictionaries")):
         other = replace(circuit, model=replace(identity, **{field: "0123"}))
         with pytest.raises(InputError, match=f"revision '0123' of the {what} of demo"):

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,9 @@ import torch
 from tiny import write_dictionaries, write_model
 
 from scd_tui.attribution.load import load
-from scd_tui.catalog.models import find, from_folders, site_of_hook
+from scd_tui.catalog import models
+from scd_tui.catalog.models import everything, find, from_folders, names, site_of_hook
+from scd_tui.catalog.spec import HubModel
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
@@ -91,3 +95,101 @@ def test_sites_of_hooks() -> None:
     assert site_of_hook("blocks.3.attn.hook_z") == Site(3, "hook_z")
     with pytest.raises(ValueError, match="not a hook"):
         site_of_hook("blocks.3.ln1.hook_scale")
+
+
+def test_one_text_names_a_model_and_a_set(folders: tuple[Path, Path]) -> None:
+    assert find("demo:topk") == find("demo") == find("demo", "topk")
+    jb = find("gpt2-small:res-jb")
+    assert (jb.name, jb.dictionaries_name, jb.prepends_bos) == ("gpt2-small", "res-jb", True)
+    assert [str(site) for site in jb.dictionaries][-2:] == ["resid_pre.11", "resid_post.11"]
+    model, dictionaries = folders
+    pair = find(f"{model}:{dictionaries}")
+    assert (pair.name, pair.dictionaries_name) == ("model", "dictionaries")
+    assert pair == find(str(model), str(dictionaries))
+    mixed = find(f"gpt2-small:{dictionaries}")
+    assert isinstance(mixed.model, HubModel) and mixed.dictionaries == pair.dictionaries
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("gpt2-smal", "no model 'gpt2-smal': use gpt2-small"),
+        ("gpt2-small:res", "no set of dictionaries 'res' of gpt2-small: use res-jb"),
+        ("demo:v5-32k", "no set of dictionaries 'v5-32k' of demo: use topk"),
+        ("zzz", "no model 'zzz': scd-tui models lists"),
+        ("./nowhere", r"nowhere is a folder with a model alone: .* --dictionaries FOLDER"),
+        ("./nowhere:./dictionaries", r"nowhere is not a model: it has no config\.json"),
+        ("nowhere.toml", r"nowhere\.toml cannot be read: No such file"),
+        ("demo:./nowhere", "nowhere holds no dictionaries"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_to_do(reference: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        find(reference)
+
+
+def test_dictionaries_tell_how_long_their_texts_were_and_whether_they_began_with_bos(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "dictionaries"
+    shutil.copytree(folders[1], copy)
+    configs = sorted(copy.glob("*/cfg.json"))
+
+    def rewrite(path: Path, **known: object) -> None:
+        config = json.loads(path.read_text())
+        config["metadata"] |= known
+        path.write_text(json.dumps(config))
+
+    for n, path in enumerate(configs):
+        rewrite(path, context_size=128 + n, prepend_bos=True)
+    spec = from_folders("x", folders[0], copy)
+    assert (spec.training_context, spec.prepends_bos) == (128, True)
+    rewrite(configs[0], prepend_bos=False)
+    with pytest.raises(InputError, match="some were not: say which holds with prepends_bos"):
+        from_folders("x", folders[0], copy)
+    rewrite(configs[0], prepend_bos=True, hook_name="blocks.1.hook_mlp_out")
+    with pytest.raises(InputError, match=r"two dictionaries at mlp_out\.1"):
+        from_folders("x", folders[0], copy)
+
+
+def test_a_configuration_from_before_sae_lens_6_is_read_as_sae_lens_reads_it(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one = tmp_path / "somewhere"
+    one.mkdir()
+    old = {"hook_point": "blocks.2.hook_resid_pre", "context_size": 64, "d_in": 32, "d_sae": 8}
+    (one / "cfg.json").write_text(json.dumps(old))
+    spec = from_folders("x", folders[0], tmp_path)
+    assert list(spec.dictionaries) == [Site(2, "resid_pre")]
+    assert (spec.training_context, spec.prepends_bos) == (64, True)
+
+
+def test_a_user_s_own_file_is_a_model_like_the_built_in_ones(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "user_dir", lambda: tmp_path)
+    (tmp_path / "mine.toml").write_text(
+        f"""
+        [model]
+        folder = {str(folders[0])!r}
+        [[set]]
+        name = "three"
+        folder = {str(folders[1])!r}
+        """
+    )
+    (tmp_path / "broken.toml").write_text("[model")
+    assert {"mine", "demo", "gpt2-small"} <= set(names())
+    spec = find("mine")
+    assert (spec.name, spec.dictionaries_name, len(spec.dictionaries)) == ("mine", "three", 9)
+    assert load(spec, torch.device("cpu")).identity.reference == "mine:three"
+    known = {one.reference: one for one in everything()}
+    assert known["mine:three"].spec == spec
+    assert known["broken"].spec is None and "broken.toml is no model" in known["broken"].problem
+
+
+def test_everything_lists_each_model_s_usual_set_first() -> None:
+    listed = [one.reference for one in everything()]
+    assert listed[0] == "demo:topk"
+    assert len(set(listed)) == len(listed)
+    of_gpt2 = [reference for reference in listed if reference.startswith("gpt2-small:")]
+    assert of_gpt2[0] == "gpt2-small:v5-32k" and "gpt2-small:res-jb" in of_gpt2
