@@ -11,7 +11,7 @@ from scd_tui.graph import ModelIdentity, Record, Target
 
 Kind = Literal["features", "neurons"]
 Stand = Literal["zero", "mean"]
-Order = Literal["effect", "random"]
+Order = Literal["effect", "random", "chosen"]
 
 STANDS: tuple[Stand, ...] = get_args(Stand)
 ENOUGH = 0.8
@@ -30,10 +30,11 @@ class Column(Record, frozen=True, kw_only=True):
     """One curve, and how it was made.
 
     `baseline` stands in for nodes that are out; `errors` says whether what the dictionaries leave
-    unexplained is kept, and is None for neurons, which have none; `order` is by |effect|, or the mean
-    over random ones. `count` nodes there are in all, `empty` is m(∅). `needed` nodes have a
-    faithfulness of `ENOUGH` where one node fewer has less; None where no size has. Without a curve,
-    `refused` is the reason, and `empty` is None where nothing could be run at all.
+    unexplained is kept, and is None for neurons, which have none; `order` is by |effect|, the mean over
+    random ones, or by |effect| of those that a reader chose. `count` nodes there are in all, `empty` is
+    m(∅). `needed` nodes have a faithfulness of `ENOUGH` where one node fewer has less; None where no
+    size has. Without a curve, `refused` is the reason, and `empty` is None where nothing could be run at
+    all.
     """
 
     nodes: Kind

@@ -229,6 +229,33 @@ class Attribution:
             self.edges[node] = self._edges(products)
         return self.edges[node]
 
+    def downstream(self, node: NodeRef) -> dict[Site, Tensor]:
+        """`[m]`: weights of all edges out of a feature or error into each later site's features.
+
+        Sites that no direct path leads to are left out. It is `upstream` read the other way round, by
+        one Jacobian-vector product a site.
+        """
+        self.reading.check(node)
+        assert node.site is not None
+        change = torch.zeros_like(self.reading.cut.activation(node.site))
+        change[node.position] = self.reading.written(node)
+        sites, found = self.reading.sites, {}
+        for site in sites[sites.index(node.site) + 1 :]:
+            arrived = self.reading.cut.push(node.site, change, site)
+            if arrived is None:
+                continue
+            clean, encoded = self.reading.clean[site], self.reading.encoded[site]
+            into = self._pulled(site, torch.arange(len(clean.values), device=change.device))
+            weights = (into * arrived[clean.positions]).sum(dim=-1)
+            if clean is not encoded:
+                # features that only the contrast prompt has are no functions of this prompt
+                places = [encoded.rows[pair] for pair in clean.pairs]
+                weights = weights.new_zeros(len(encoded.values)).index_put(
+                    (torch.tensor(places, device=change.device),), weights
+                )
+            found[site] = weights
+        return found
+
     def upstream_by_head(self, node: NodeId) -> Mapping[tuple[int, int], EdgesInto]:
         """The parts of a node's edges that go through each attention head, by (layer, head).
 

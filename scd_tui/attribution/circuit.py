@@ -9,6 +9,7 @@ from scd_tui.attribution.attribute import Attribution, EdgesInto, Scores
 from scd_tui.attribution.dictionary import Encoded
 from scd_tui.attribution.influence import influence
 from scd_tui.attribution.model import Place
+from scd_tui.errors import InputError
 from scd_tui.graph import (
     Edge,
     Flow,
@@ -20,6 +21,7 @@ from scd_tui.graph import (
     SiteSummary,
     error_id,
     feature_id,
+    parse_node,
 )
 
 
@@ -111,6 +113,36 @@ def strongest_edges(attribution: Attribution, node: NodeId, count: int) -> tuple
         for place in order
         for source, weight in _strongest_sources(attribution, place, into, count)
     )
+
+
+def edge_weight(attribution: Attribution, source: NodeId, target: NodeId) -> float:
+    """The weight of one edge. Raises InputError where no direct path leads from source to target."""
+    into = attribution.upstream(target)
+    if _place_of(parse_node(source)) not in into:
+        raise InputError(f"no direct path leads from {source} to {target}")
+    return weight_in(attribution, into, source)
+
+
+def weight_in(attribution: Attribution, into: EdgesInto, source: NodeId) -> float:
+    """The weight of the edge from a source, of those into one target; 0 where there is none."""
+    ref = parse_node(source)
+    if (scores := into.get(_place_of(ref))) is None:
+        return 0.0
+    if ref.site is None:
+        return float(scores.leaves[ref.position])
+    attribution.reading.check(ref)
+    if ref.kind == "error":
+        return float(scores.errors[ref.position])
+    return float(scores.features[attribution.reading.row(ref)])
+
+
+def _place_of(ref: NodeRef) -> Place:
+    """Where a node is. Raises InputError on the root, which is nowhere."""
+    if ref.site is not None:
+        return ref.site
+    if ref.kind == "root":
+        raise InputError("nothing leads out of the metric")
+    return "token" if ref.kind == "token" else "pos"
 
 
 @dataclass(frozen=True)

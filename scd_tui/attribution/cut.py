@@ -70,6 +70,23 @@ class Cut:
             pulls = self._through_positions(site, pulls, at)
         return self._products(output, self._shaped(pulls, output), self.before(site), batched=True)
 
+    def push(self, source: Place, change: Tensor, site: Site) -> Tensor | None:
+        """`[pos, d]`: the Jacobian of a site's output along direct paths, times a change `[pos, d]`.
+
+        None where no direct path leads there. A product with a Jacobian is the derivative of one with
+        its transpose, which is linear.
+        """
+        output, copy = self.outputs[site], self.copies[source]
+        with torch.enable_grad():
+            pull = torch.zeros_like(output, requires_grad=True)
+            (back,) = torch.autograd.grad(
+                output, copy, pull, create_graph=True, retain_graph=True, allow_unused=True
+            )
+            if back is None:
+                return None
+            (pushed,) = torch.autograd.grad((back * change.reshape(back.shape)).sum(), pull)
+        return pushed[0].flatten(start_dim=1)
+
     def _through_positions(self, site: Site, pulls: Tensor, at: Sequence[int]) -> Tensor:
         """`[rows, pos, ...]`: products with the Jacobian of a part that works position by position.
 

@@ -25,7 +25,7 @@ from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.curves import Curve
 from scd_tui.errors import InputError
-from scd_tui.graph import Site, Target, Token
+from scd_tui.graph import NodeRef, Site, Target, Token
 
 LEAST_DIFFERENCE = 0.1
 """Of m(M) and m(∅), in the metric's unit; below it the ratio says nothing."""
@@ -68,6 +68,20 @@ def by_chance(
     count = sum(len(attribution.effects[site].features) for site in attribution.reading.sites)
     drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return _ranked(attribution, dictionaries, drawn.to(attribution.reading.cut.logits.device))
+
+
+def chosen_first(
+    attribution: Attribution, dictionaries: Mapping[Site, Dictionary], chosen: Sequence[NodeRef]
+) -> dict[Site, Ranked]:
+    """The chosen features by |effect|, then all others by theirs. Raises InputError on inactive ones."""
+    reading, start, first = attribution.reading, 0, set[int]()
+    for site in reading.sites:
+        first |= {start + reading.row(node) for node in chosen if node.site == site}
+        start += len(reading.encoded[site].values)
+    sizes = torch.cat([attribution.effects[s].features.abs() for s in reading.sites])
+    order = torch.argsort(sizes, descending=True, stable=True)
+    is_first = torch.tensor([row in first for row in order.tolist()], device=order.device)
+    return _ranked(attribution, dictionaries, torch.cat([order[is_first], order[~is_first]]))
 
 
 def _ranked(

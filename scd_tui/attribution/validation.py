@@ -131,40 +131,59 @@ def measured(asked: Asked, whole: float) -> Column:
     return msgspec.structs.replace(column, curve=curve, needed=needed)
 
 
+def zero_baselines(loaded: LoadedModel, attribution: Attribution) -> dict[Site, Baseline]:
+    """Nothing in the place of anything, at every site."""
+    return {
+        site: Baseline.zero(dictionary, attribution.reading.cut.activation(site))
+        for site, dictionary in loaded.dictionaries.items()
+    }
+
+
+def feature_measure(
+    loaded: LoadedModel,
+    attribution: Attribution,
+    ranked: Mapping[Site, Ranked],
+    baselines: Mapping[Site, Baseline],
+    *,
+    errors: bool,
+) -> Measure:
+    """How the circuits of an order of features are measured, with the dictionaries' errors or without."""
+
+    def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
+        return circuit_metrics(
+            *(loaded.model, attribution.reading.cut.tokens, attribution.target),
+            *(loaded.dictionaries, baselines, ranked),
+            sizes,
+            complement=complement,
+            keep_errors=errors,
+        )
+
+    return in_batches(measure, circuits_at_once(attribution))
+
+
 def of_features(
     loaded: LoadedModel, attribution: Attribution, means: Mapping[Site, Baseline]
 ) -> Iterator[Asked]:
     """Zero and mean, errors kept and removed, by |effect| and at random."""
-    model, reading, sites = loaded.model, attribution.reading, loaded.dictionaries
+    reading, sites = attribution.reading, loaded.dictionaries
     count = sum(len(reading.encoded[site].values) for site in reading.sites)
     orders: dict[Order, list[dict[Site, Ranked]]] = {
         "effect": [strongest_first(attribution, sites)],
         "random": [by_chance(attribution, sites, seed) for seed in SEEDS],
     }
-    zeros = {
-        site: Baseline.zero(dictionary, reading.cut.activation(site))
-        for site, dictionary in sites.items()
-    }
-
-    def measure_of(
-        order: Mapping[Site, Ranked], baselines: Mapping[Site, Baseline], errors: bool
-    ) -> Measure:
-        def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
-            return circuit_metrics(
-                *(model, reading.cut.tokens, attribution.target, sites, baselines, order, sizes),
-                complement=complement,
-                keep_errors=errors,
-            )
-
-        return in_batches(measure, circuits_at_once(attribution))
-
+    zeros = zero_baselines(loaded, attribution)
     for stand, errors in product(STANDS, (True, False)):
         baselines = zeros if stand == "zero" else means
         for order, rankings in orders.items():
             yield Asked(
                 Column(nodes="features", baseline=stand, errors=errors, order=order, count=count),
                 sizes_up_to(count),
-                mean_of([measure_of(ranking, baselines, errors) for ranking in rankings]),
+                mean_of(
+                    [
+                        feature_measure(loaded, attribution, ranking, baselines, errors=errors)
+                        for ranking in rankings
+                    ]
+                ),
             )
 
 

@@ -20,6 +20,8 @@ _MARKS = {
     ("features", True, "random"): ("○", "cyan"),
     ("features", False, "effect"): ("■", "red"),
     ("features", False, "random"): ("□", "magenta"),
+    ("features", True, "chosen"): ("◆", "green"),
+    ("features", False, "chosen"): ("◇", "yellow"),
     ("neurons", None, "effect"): ("▲", "green"),
 }
 _LOWEST, _HIGHEST = -1.0, 2.0
@@ -71,13 +73,17 @@ def _at(column: Column, size: int, name: str) -> float | None:
 
 def words(column: Column) -> str:
     """What a column is of, in a line."""
-    order = "by |effect|" if column.order == "effect" else "in random order"
+    order = {
+        "effect": "by |effect|",
+        "random": "in random order",
+        "chosen": "that are pinned, by |effect|",
+    }[column.order]
     if column.nodes == "neurons":
         return f"MLP neurons {order}"
     return f"features {order}, errors {'kept' if column.errors else 'out'}"
 
 
-def _look(column: Column) -> tuple[str, str]:
+def look(column: Column) -> tuple[str, str]:
     """Its mark in plots, and the colour."""
     return _MARKS[column.nodes, column.errors, column.order]
 
@@ -102,7 +108,7 @@ def plot(columns: Sequence[Column], width: int) -> str:
     plotext.plotsize(width, _PLOT_HEIGHT)
     plotext.xscale("log")
     for column, curve in drawn:
-        mark, colour = _look(column)
+        mark, colour = look(column)
         points = [
             point
             for point in zip(curve.sizes, curve.faithfulness, strict=True)
@@ -172,7 +178,7 @@ def render(validation: Validation, width: int) -> RenderableType:
     parts: list[RenderableType] = [*(Text(line) for line in header), table(validation)]
     for stand in STANDS:
         parts += _panel(validation, stand, max(NARROWEST, min(width, WIDEST)))
-    drawn = {words(c): _look(c) for c in validation.columns if c.curve is not None}
+    drawn = {words(c): look(c) for c in validation.columns if c.curve is not None}
     parts += [Text.assemble("  ", look, f" {name}") for name, look in drawn.items()]
     parts.append(Text())
     parts += [_item(line) for line in _said(validation)]

@@ -10,7 +10,7 @@ from tiny import PROMPT
 from scd_tui.attribution.attribute import Attribution, attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.model import Attention, LanguageModel
-from scd_tui.graph import NodeId, Site, error_id, parse_node
+from scd_tui.graph import NodeId, Site, error_id, feature_id, parse_node
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
@@ -173,3 +173,23 @@ def test_held_patterns_leave_only_what_is_read(model: LanguageModel, family: str
         (expected,) = torch.autograd.grad(logits[7] - logits[11], start)
     torch.testing.assert_close(held.gradients["token"], expected[0], **CLOSE)
     assert not torch.allclose(free.gradients["token"], expected[0], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["sublayers", "heads", "residual only"])
+def test_edges_out_of_a_node_are_those_into_the_others_read_the_other_way_round(
+    model: LanguageModel, family: str, name: str
+) -> None:
+    attribution = attribution_of(model, family, SITE_SETS[name])
+    reading = attribution.reading
+    source = parse_node(strongest(attribution, reading.sites[0]))
+    out = attribution.downstream(source)
+    assert out, "the first site leads somewhere"
+    for site in reading.sites[1:]:
+        encoded = reading.encoded[site]
+        for row in range(0, len(encoded.pairs), max(1, len(encoded.pairs) // 5)):
+            position, index = encoded.pairs[row]
+            into = attribution.upstream(feature_id(site, index, position)).get(reading.sites[0])
+            assert (into is None) == (site not in out)
+            if into is not None:
+                expected = into.features[reading.row(source)]
+                torch.testing.assert_close(out[site][row], expected, **CLOSE)
