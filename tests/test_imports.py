@@ -14,7 +14,7 @@ RANKS = {
     **dict.fromkeys(
         [
             *("", "graph", "curves", "judge", "timings", "pruning", "grouped"),
-            *("text", "numbers", "errors", "files", "config"),
+            *("text", "numbers", "errors", "files", "config", "history"),
         ],
         0,
     ),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -21,9 +22,10 @@ from textual.widgets import Input
 
 from scd_tui.catalog.models import DEFAULT_MODEL
 from scd_tui.catalog.prompts import Prompt, load_prompt_sets
-from scd_tui.config import Config, Defaults, read_config
+from scd_tui.config import Config, Defaults, read_config, state_path
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
+from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
@@ -31,9 +33,11 @@ from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.ink import cut
+from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
+from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
 from scd_tui.tui.session import Change, Notice, Session
@@ -91,6 +95,7 @@ class ScdApp(App[int]):
         unicode: bool = True,
         config: Config | None = None,
         problem: str = "",
+        history: History | None = None,
         save_to: Path | None = None,
     ) -> None:
         # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
@@ -119,6 +124,15 @@ class ScdApp(App[int]):
             on_labels=self._labelled,
             on_record=lambda: self.main.draw_feature(top=False),
         )
+        self.keeper = Keeper(
+            history or History(Path(), keep=0),
+            self.session,
+            rows=lambda: self.main.circuit_tree.rows,
+            labels=self.labelling.labels,
+            later=self.set_timer,
+            start=lambda: self.run_worker(self.keeper.write(), group="keeping"),
+        )
+        self.opening = Opening(self, self.keeper, say=self.session.say, show=self._show)
         self.main = MainScreen(
             self.session,
             prompt if prompt is not None else self.session.prompt or "",
@@ -165,6 +179,14 @@ class ScdApp(App[int]):
             self.labelling.look_up_new()
         else:
             self._start_worker()
+        self.run_worker(self._remember(), group="history")
+
+    async def _remember(self) -> None:
+        """What was asked in earlier sittings: for the prompt line, and to go on with."""
+        entries = await asyncio.to_thread(self.keeper.history.entries)
+        self.main.prompt_line.remember(entry.prompt for entry in entries)
+        if self._first_prompt is None and self.session.prompt is None:
+            self.main.circuit_tree.welcome_back(offer(entries, time.time()))
 
     def _listen_for_signals(self) -> None:
         """Leave the terminal as it was when told to go, as a job scheduler does.
@@ -228,6 +250,7 @@ class ScdApp(App[int]):
             self.session.handle(message.content)
 
     async def on_unmount(self) -> None:
+        await self.keeper.write()
         for number, old in self._old_signals.items():
             signal.signal(number, old)
         if self._worker is not None:
@@ -239,6 +262,8 @@ class ScdApp(App[int]):
         main = self.main
         if not main.is_running:
             return
+        if notice.change not in (Change.STATUS, Change.COMPLETIONS):
+            self.keeper.touched()
         match notice.change:
             case Change.COMPLETIONS:
                 main.draw_completions()
@@ -269,6 +294,7 @@ class ScdApp(App[int]):
 
     @on(MainScreen.Rested)
     def _rested(self) -> None:
+        self.keeper.touched()
         """Ask for what is missing about the row under the cursor."""
         item = self.main.circuit_tree.current
         if item is None or item.node is None:
@@ -286,6 +312,7 @@ class ScdApp(App[int]):
         if not event.value:
             self.session.say("type a prompt first, or choose one: tab, then p", "warn")
             return
+        self.main.prompt_line.remember([event.value])
         self.session.complete(event.value)
         self.main.action_pane("circuit")
 
@@ -370,6 +397,25 @@ class ScdApp(App[int]):
             self.session.say(f"not saved: {visible(str(error))}", "bad")
         else:
             self.session.say(f"saved to {visible(str(path))}", "good")
+
+    def action_past(self) -> None:
+        self.run_worker(self.opening.choose_past(), group="open")
+
+    def action_open_file(self) -> None:
+        folder = self._save_to or Path.cwd()
+        self.run_worker(self.opening.choose_file(folder), group="open")
+
+    def _show(self, circuit: Circuit, view: View | None) -> None:
+        """Show a circuit that was made before, as it was left."""
+        self.labelling.learn(circuit.explanations)
+        self._first_prompt = None
+        self.main.prompt_line.value = circuit.prompt
+        restart = self.session.open(circuit)
+        if view is not None:
+            self.main.circuit_tree.restore(view)
+        self.main.action_pane("circuit")
+        if restart:
+            self.action_restart()
 
     def action_copy(self) -> None:
         item = self.main.circuit_tree.current
@@ -477,7 +523,8 @@ def run_app(
         # Exported ones would be believed before the terminal, and resizing would have no effect.
         os.environ.pop(name, None)
     config, problem = read_config()
-    model = model or config.model or DEFAULT_MODEL
+    history = History(state_path() / "circuits", config.history)
+    model = model or config.model or _last_model(history)
     app = ScdApp(
         prompt,
         model,
@@ -490,9 +537,22 @@ def run_app(
         unicode=_switch(config.unicode, speaks_unicode(os.environ)),
         config=config,
         problem=problem,
+        history=history,
     )
     app.run(mouse=_switch(config.mouse, not over_ssh(os.environ)))
     return app.return_code or 0
+
+
+def _last_model(history: History) -> str:
+    """The model that was used last, if there still is one of that name."""
+    from scd_tui.catalog.models import find
+
+    model = history.last_model() or DEFAULT_MODEL
+    try:
+        find(model)
+    except InputError:
+        return DEFAULT_MODEL
+    return model
 
 
 def _switch(wanted: Literal["auto", "on", "off"], otherwise: bool) -> bool:

@@ -27,6 +27,8 @@ def app_keys() -> list[BindingType]:
         key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
         key("node.copy", "y", "copy", "copy the node's name", "y"),
         key("circuit.save", "s", "save", "save the circuit to a file", "s"),
+        key("circuit.open", "O", "open_file", "open a circuit from a file", "O"),
+        key("circuit.past", "o,ctrl+o", "past", "go back to a past circuit", "o ^o"),
         key("worker.restart", "R,ctrl+r", "restart", "restart the worker, and what it did", "R ^r"),
         key("app.suspend", "ctrl+z", "suspend_process", "to the shell; fg comes back", "^z"),
     ]
@@ -86,6 +88,26 @@ def completion_keys() -> list[BindingType]:
     ]
 
 
+def prompt_keys() -> list[BindingType]:
+    """Keys of the prompt line, beside those of every text line."""
+    return [
+        key("prompt.earlier", "up", "recall(1)", "an earlier prompt", "↑"),
+        key("prompt.later", "down", "recall(-1)", "a later prompt", "↓"),
+    ]
+
+
+def chooser_keys() -> list[BindingType]:
+    """Keys of the lists that are narrowed down by typing."""
+    return [
+        key("chooser.close", "escape", "close", "close", "esc"),
+        key("chooser.up", "up", "move(-1)", "up", "↑"),
+        key("chooser.down", "down", "move(1)", "down", "↓"),
+        key("chooser.page_up", "pageup", "page(-1)", "a page up", "pgup"),
+        key("chooser.page_down", "pagedown", "page(1)", "a page down", "pgdn"),
+        key("chooser.forget", "delete", "forget", "remove it for good", "del", priority=True),
+    ]
+
+
 def all_keys() -> list[tuple[str, list[Binding]]]:
     """Every binding of the main screen, by the pane that it works in; motions are named once."""
     everywhere = [*app_keys(), *screen_keys()]
@@ -105,7 +127,7 @@ def _bindings(keys: Iterable[BindingType]) -> list[Binding]:
     return [one for one in keys if isinstance(one, Binding)]
 
 
-PANE_KEYS = {"circuit": tree_keys, "completions": completion_keys}
+PANE_KEYS = {"circuit": tree_keys, "completions": completion_keys, "prompt": prompt_keys}
 
 
 def checked_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], str]:
@@ -121,9 +143,12 @@ def checked_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], str]:
     if unknown := sorted(set(keymap) - set(known)):
         why = f"there is no action {unknown[0]!r}"
     everywhere = [*sections[0], *sections[1]]
+    typed = {one.id for one in prompt_keys() if isinstance(one, Binding)}
     for section in sections:
         taken: dict[str, str] = {}
-        for name in dict.fromkeys((*everywhere, *section)):
+        # In a text line, the motions of the lists are not reached.
+        others = sections[0] if typed.intersection(section) else everywhere
+        for name in dict.fromkeys((*others, *section)):
             for pressed in _pressed(known[name], good.get(name)):
                 other = taken.setdefault(pressed, name)
                 if other != name:

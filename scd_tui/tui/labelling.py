@@ -1,7 +1,7 @@
 """What is known of the features on the screen: looked up in threads, kept by source and index."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from scd_tui.graph import NodeId
@@ -43,6 +43,11 @@ class Labelling:
     def labels(self) -> dict[str, str]:
         """Every explanation that was seen, by `source/index`."""
         return {key: text for key, text in self._labels.items() if text}
+
+    def learn(self, explained: Mapping[str, str]) -> None:
+        """Take in explanations that a circuit came with, where there is none yet."""
+        for key, text in explained.items():
+            self._labels[key] = self._labels.get(key) or visible(text)
 
     def state(self, node: NodeId) -> RecordState:
         """What is known of a feature's record."""

@@ -21,6 +21,7 @@ from scd_tui.tui.detail import describe, metric_spans, peek, title
 from scd_tui.tui.ink import Span, between
 from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.paint import Columns, heading, root_text
+from scd_tui.tui.prompt_line import PromptLine
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.session import Session
 from scd_tui.tui.text_pane import TextPane
@@ -74,7 +75,7 @@ class MainScreen(Screen[None]):
         self.completions = CompletionList(name="completions")
         self.feature = TextPane(name="feature")
         self._prompt = prompt
-        self.prompt_line = DataInput(
+        self.prompt_line = PromptLine(
             placeholder="type a prompt, then enter; tab and p choose from the sets",
             name="prompt",
         )

@@ -235,6 +235,16 @@ class Rows:
             return [("note", "note", item.node, None)]
         return []
 
+    def children_of(self, item: Item) -> list[Item]:
+        """The rows below an item, made now if it was never opened."""
+        if item.children is None:
+            self._rebuild(item)
+        return item.children or []
+
+    def show_open(self, current: Item | None) -> None:
+        """Take in that items were opened and closed by others; the cursor goes to `current`."""
+        self._relist(current)
+
     # --- folding ------------------------------------------------------------------------------
 
     def foldable(self, item: Item) -> bool:

@@ -150,11 +150,37 @@ class Session:
         self._waiting: tuple[str, Choice] | None = None
         self._asked: tuple[str, Choice] = ("", Choice())
         self._again = False
+        self._has = self.wanted_model  # the model that the worker has, or was asked to load
         if circuit is not None:
             self._open(circuit)
 
+    def open(self, circuit: Circuit) -> bool:
+        """Show a circuit that was made before. The worker makes it again, if it has its model.
+
+        Returns whether another model is to be loaded for that: the worker is to be started again.
+        """
+        self._stop_making()
+        other = self.wanted_model != circuit.model.name
+        if self._shown is not None:
+            before = msgspec.structs.replace(self._shown, request=self._circuit_request)
+            self._past = [*self._past, before][-KEPT_QUESTIONS:]
+            self._future.clear()
+        self._circuit_request, self._waiting = None, None
+        self.measured, self.partial = None, False
+        self._open(circuit)
+        self._notice(Change.CIRCUIT)
+        self._notice(Change.COMPLETIONS)
+        self.say("")
+        if other:
+            return self.phase != "none"
+        if self.phase in ("starting", "loading"):
+            self._waiting = (circuit.prompt, self.choice)
+        elif self.phase == "ready":
+            self.complete(circuit.prompt, self.choice)
+        return False
+
     def _open(self, circuit: Circuit) -> None:
-        self.model = circuit.model
+        self.model, self.wanted_model = circuit.model, circuit.model.name
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
         self.choice = choice_of(circuit)
@@ -200,7 +226,7 @@ class Session:
 
     def started(self) -> None:
         """The process is there: ask it to load the model."""
-        self.phase = "loading"
+        self.phase, self._has = "loading", self.wanted_model
         number = self._request(Load, model=self.wanted_model, device=self.device)
         self._loading = number
         if number is not None:
@@ -244,6 +270,11 @@ class Session:
             self._waiting = (prompt, choice)
             self.say("no worker is running: R starts it, and this request with it", "warn")
             return
+        if self.phase == "ready" and self._has != self.wanted_model:
+            self._waiting = (prompt, choice)
+            other = f"the worker has {visible(self._has)}"
+            self.say(f"{other}: R loads {visible(self.wanted_model)}, and runs this", "warn")
+            return
         if self.phase != "ready":
             self._waiting = (prompt, choice)
             self.say("asked for; it runs as soon as the model is loaded", "info")
@@ -263,7 +294,7 @@ class Session:
         if self.prompt is None:
             self.say("type a prompt first", "warn")
             return
-        if self.phase != "ready":
+        if self.phase != "ready" or self._has != self.wanted_model:
             self.complete(self.prompt, choice)
             return
         if choice.target is None and not choice.elsewhere:
@@ -347,6 +378,9 @@ class Session:
         shown = where.pop()
         self._shown = shown
         self.store, self._circuit_request = shown.store, shown.request
+        if shown.store.circuit is not None:
+            self.model = shown.store.circuit.model
+            self.wanted_model = self.model.name
         self.prompt, self.tokens = shown.prompt, shown.tokens
         self.completions, self.choice = shown.completions, shown.choice
         self.measured, self.partial = None, False

@@ -4,6 +4,7 @@ Plain Python. It is filled from a whole `Circuit` (a finished request, or a file
 while a circuit is being made, and grows as upstream edges and exact effects arrive.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -216,6 +217,12 @@ class CircuitStore:
         """Nodes that have come since this was last asked."""
         new, self._new = self._new, []
         return new
+
+    def at_this_moment(self) -> "CircuitStore":
+        """A copy that another thread can take a snapshot of while this one goes on growing."""
+        moment = copy.copy(self)
+        moment.nodes, moment._upstream = dict(self.nodes), dict(self._upstream)
+        return moment
 
     def snapshot(self) -> Circuit | None:
         """The circuit with all that was learned since: measured effects, upstream edges, trust."""

@@ -9,9 +9,11 @@ from textual.message import Message
 from textual.strip import Strip
 
 from scd_tui.graph import NodeId
+from scd_tui.history import View
 from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span
 from scd_tui.tui.paint import Columns, row
+from scd_tui.tui.place import restore
 from scd_tui.tui.rows import Item, Rows
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.view import Pane, strip_of
@@ -50,6 +52,7 @@ class CircuitTree(Pane):
         super().__init__(id=name)
         self._label = label
         self.rows = Rows(label=label)
+        self.welcome: tuple[Line, ...] = WELCOME
 
     @property
     def current(self) -> Item | None:
@@ -66,9 +69,9 @@ class CircuitTree(Pane):
         return spans, y == self.rows.cursor
 
     def render_line(self, y: int) -> Strip:
-        if len(self.rows) or not 0 < y <= len(WELCOME):
+        if len(self.rows) or not 0 < y <= len(self.welcome):
             return super().render_line(y)
-        return strip_of(self, WELCOME[y - 1], self.scrollable_content_region.width)
+        return strip_of(self, self.welcome[y - 1], self.scrollable_content_region.width)
 
     # --- what the app tells it ----------------------------------------------------------------
 
@@ -85,6 +88,16 @@ class CircuitTree(Pane):
     def upstream_changed(self, node: NodeId) -> None:
         self.rows.update_node(node)
         self._changed()
+
+    def restore(self, view: View) -> None:
+        """Unfold what was unfolded, and put the cursor where it was."""
+        restore(self.rows, view)
+        self._changed()
+
+    def welcome_back(self, lines: Sequence[Line]) -> None:
+        """Say more while there is no circuit yet."""
+        self.welcome = (*WELCOME, *lines)
+        self.refresh()
 
     def set_filter(self, text: str) -> None:
         self.rows.set_filter(text)

@@ -1,0 +1,163 @@
+"""Past circuits, kept for their owner alone: one file each, in a folder that nobody else can enter.
+
+A file has three lines of JSON: what a list of circuits shows of it, how it was being looked at, and the
+circuit. A list is made from the first lines, so that no index can be wrong; a file is replaced at once,
+so that two programs at a time do each other no harm. The same question asked again is the same file.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from scd_tui.errors import InputError
+from scd_tui.files import write_private
+from scd_tui.graph import Circuit, Metric, decode_circuit
+
+Step = tuple[int, str]
+
+
+class View(msgspec.Struct, frozen=True):
+    """How a circuit is being looked at.
+
+    `open` lists what is unfolded, those above before those below: the index in this list of the row above,
+    or −1, and the row's own key. `cursor` is the path of keys to the row under the cursor.
+    """
+
+    open: tuple[Step, ...] = ()
+    cursor: tuple[str, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words."""
+
+    key: str
+    when: float
+    prompt: str
+    target: str
+    metric: Metric
+    model: str
+    dictionaries: str
+    nodes: int
+    marked: int = 0
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A past circuit as it was left."""
+
+    entry: Entry
+    view: View
+    circuit: Circuit
+
+
+def target_words(circuit: Circuit) -> str:
+    """What a circuit explains, as it stands in lists: the target, and what it is held against."""
+    target = circuit.target
+    words = repr(target.text)
+    return f"{words} − {target.contrast_text!r}" if target.contrast is not None else words
+
+
+def key_of(circuit: Circuit) -> str:
+    """A name for the question that a circuit answers; the answer's numbers are not in it."""
+    model = circuit.model
+    question = msgspec.json.encode(
+        [
+            *(model.name, model.revision, model.dictionaries, model.dictionaries_revision),
+            *(circuit.prompt, circuit.contrast_prompt, circuit.forced, circuit.target.root),
+            circuit.settings,
+        ]
+    )
+    return hashlib.sha256(question).hexdigest()[:20]
+
+
+class History:
+    """The past circuits in `folder`, at most `keep` of them; with 0 nothing is written.
+
+    It reads and writes files: the app calls it in a thread.
+    """
+
+    def __init__(
+        self, folder: Path, keep: int = 200, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._clock = clock
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.jsonl"
+
+    def entries(self) -> list[Entry]:
+        """All that there are, the last first. Files that are something else are passed over."""
+        found = map(_entry, self._folder.glob("*.jsonl"))
+        return sorted((one for one in found if one is not None), key=lambda one: -one.when)
+
+    def prompts(self) -> list[str]:
+        """The prompts of all of them, the last first, each once."""
+        return list(dict.fromkeys(entry.prompt for entry in self.entries()))
+
+    def last_model(self) -> str | None:
+        """The model that was used last. Reads one file: the app asks before its first frame."""
+        try:
+            paths = sorted(
+                self._folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True
+            )
+        except OSError:
+            return None
+        return next((entry.model for path in paths if (entry := _entry(path))), None)
+
+    def load(self, key: str) -> Kept:
+        """Raises InputError, in one sentence, if it is not there any more or cannot be read."""
+        try:
+            head, view, circuit = self._path(key).read_bytes().split(b"\n", 2)
+            return Kept(
+                msgspec.json.decode(head, type=Entry),
+                msgspec.json.decode(view, type=View),
+                decode_circuit(circuit),
+            )
+        except OSError as error:
+            raise InputError(f"that circuit cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise InputError(f"that circuit cannot be read: {error}") from None
+
+    def save(self, circuit: Circuit, view: View) -> Entry | None:
+        """Keep a circuit, in place of an earlier answer to its question. Raises OSError."""
+        if not self._keep:
+            return None
+        entry = Entry(
+            key=key_of(circuit),
+            when=self._clock(),
+            prompt=circuit.prompt,
+            target=target_words(circuit),
+            metric=circuit.target.metric,
+            model=circuit.model.name,
+            dictionaries=circuit.model.dictionaries,
+            nodes=len(circuit.nodes),
+        )
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)
+        lines = [msgspec.json.encode(part) for part in (entry, view, circuit)]
+        write_private(self._path(entry.key), b"\n".join(lines) + b"\n")
+        self._forget_old()
+        return entry
+
+    def forget(self, key: str) -> None:
+        """Remove one for good."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _forget_old(self) -> None:
+        names = list(self._folder.glob("*.jsonl"))
+        if len(names) > self._keep:
+            for entry in self.entries()[self._keep :]:
+                self.forget(entry.key)
+
+
+def _entry(path: Path) -> Entry | None:
+    """The first line of a file; None if it is not one of ours."""
+    try:
+        with path.open("rb") as file:
+            entry = msgspec.json.decode(file.readline(1 << 20), type=Entry)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return entry if entry.key == path.stem else None

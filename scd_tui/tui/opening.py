@@ -1,0 +1,145 @@
+"""Going back to what was kept: past circuits, and circuits in files."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+
+from scd_tui.errors import InputError
+from scd_tui.graph import Circuit, decode_circuit
+from scd_tui.history import Entry, View
+from scd_tui.text import visible
+from scd_tui.tui.chooser import Chooser, Option
+from scd_tui.tui.ink import Line, cut, cut_start, pad
+from scd_tui.tui.keeping import Keeper
+from scd_tui.tui.session import Level
+
+OFFERED = 3
+"""Past circuits that the empty screen names."""
+
+Say = Callable[[str, Level], None]
+
+
+class Opening:
+    """Lets choose a circuit and gives it to `show`, with how it was looked at if that is known."""
+
+    def __init__(
+        self,
+        app: App[Any],
+        keeper: Keeper,
+        *,
+        say: Say,
+        show: Callable[[Circuit, View | None], None],
+    ) -> None:
+        self._app = app
+        self._keeper = keeper
+        self._say = say
+        self._show = show
+
+    async def choose_past(self) -> None:
+        """Ask for one of the past circuits."""
+        entries = await asyncio.to_thread(self._keeper.history.entries)
+        if not entries:
+            self._say("no past circuits are kept yet", "warn")
+            return
+        chooser = Chooser(
+            "Past circuits",
+            past_options(entries, time.time()),
+            hint="type words of the prompt, the target or the model",
+            forget=self._keeper.history.forget,
+        )
+        self._app.push_screen(chooser, self._then(self._open_past))
+
+    async def choose_file(self, folder: Path) -> None:
+        """Ask for a file, of `folder` or any other."""
+        try:
+            options = await asyncio.to_thread(circuit_files, folder)
+        except OSError as error:
+            self._say(f"the files cannot be listed: {visible(str(error))}", "warn")
+            return
+        hint = "type words of a name, or the path of another file"
+        chooser = Chooser("Open a circuit", options, hint=hint, typed=True)
+        self._app.push_screen(chooser, self._then(self._open_file))
+
+    def _then(self, then: Callable[[str], Any]) -> Callable[[str | None], None]:
+        def chosen(value: str | None) -> None:
+            if value is not None:
+                self._app.run_worker(then(value), group="open")
+
+        return chosen
+
+    async def _open_past(self, key: str) -> None:
+        # What is on the screen may be the very circuit that is asked for.
+        await self._keeper.write()
+        try:
+            kept = await asyncio.to_thread(self._keeper.history.load, key)
+        except InputError as error:
+            self._say(visible(str(error)), "warn")
+        else:
+            self._show(kept.circuit, kept.view)
+
+    async def _open_file(self, name: str) -> None:
+        path = Path(name).expanduser()
+        try:
+            circuit = await asyncio.to_thread(lambda: decode_circuit(path.read_bytes()))
+        except OSError as error:
+            self._say(f"{visible(name)} cannot be read: {error.strerror}", "warn")
+        except ValueError as error:
+            self._say(f"{visible(path.name)} cannot be opened: {visible(str(error))}", "warn")
+        else:
+            self._show(circuit, None)
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in one unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now"
+
+
+def past_line(entry: Entry, now: float) -> Line:
+    """One line of the list of past circuits."""
+    return (
+        (pad(ago(now - entry.when), 11), "dim"),
+        (pad(visible(entry.target), 26) + " ", "towards"),
+        (visible(entry.prompt), "text"),
+        (f"  {entry.metric} · {visible(entry.model)} · {entry.nodes} nodes", "dim"),
+    )
+
+
+def offer(entries: Sequence[Entry], now: float) -> list[Line]:
+    """What the empty screen says of past circuits; nothing where there are none."""
+    if not entries:
+        return []
+    return [
+        (("  ctrl+o", "key"), (" goes on with a past circuit:", "dim")),
+        *(
+            (
+                (f"      {ago(now - entry.when):10} ", "dim"),
+                (cut_start(visible(entry.prompt), 32), "text"),
+                (f" → {cut(visible(entry.target), 24)}", "towards"),
+            )
+            for entry in entries[:OFFERED]
+        ),
+    ]
+
+
+def past_options(entries: Iterable[Entry], now: float) -> list[Option]:
+    return [Option(entry.key, past_line(entry, now)) for entry in entries]
+
+
+def circuit_files(folder: Path) -> list[Option]:
+    """The JSON files of a folder, the last changed first. Raises OSError."""
+    files = [(path.stat().st_mtime, path) for path in folder.glob("*.json") if path.is_file()]
+    now = time.time()
+    return [
+        Option(
+            str(path),
+            ((pad(ago(now - when), 11), "dim"), (visible(path.name), "text")),
+        )
+        for when, path in sorted(files, reverse=True)
+    ]

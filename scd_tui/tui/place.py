@@ -1,0 +1,61 @@
+"""Where one is in a tree: what is unfolded and where the cursor stands, taken down and put back."""
+
+from collections.abc import Sequence
+
+from scd_tui.history import View
+from scd_tui.tui.rows import Item, Rows
+
+
+def key_of(item: Item) -> str:
+    """A row's name among those of the same parent."""
+    return f"{item.kind}:{item.key}"
+
+
+def path_of(item: Item | None) -> tuple[str, ...]:
+    """The keys from the top level down to a row."""
+    path: list[str] = []
+    while item is not None:
+        path.append(key_of(item))
+        item = item.parent
+    return tuple(reversed(path))
+
+
+def view_of(top: Sequence[Item], current: Item | None) -> View:
+    """What is unfolded below `top`. It changes nothing, and can run in a thread beside the screen."""
+    steps: list[tuple[int, str]] = []
+    stack = [(item, -1) for item in reversed(top)]
+    while stack:
+        item, above = stack.pop()
+        if item.open:
+            steps.append((above, key_of(item)))
+            here = len(steps) - 1
+            stack += [(child, here) for child in reversed(item.children or ())]
+    return View(tuple(steps), path_of(current))
+
+
+def restore(rows: Rows, view: View) -> None:
+    """Unfold what was unfolded, fold the rest, and put the cursor back, or as near as there is a row.
+
+    Rows that are not there any more are passed over, and so is a view that is none.
+    """
+    wanted: dict[int, set[str]] = {}
+    index: dict[tuple[int, str], int] = {}
+    for number, (above, name) in enumerate(view.open):
+        if above < number:
+            wanted.setdefault(above, set()).add(name)
+            index[above, name] = number
+    stack = [(item, -1) for item in rows.top]
+    while stack:
+        item, above = stack.pop()
+        name = key_of(item)
+        item.open = name in wanted.get(above, ())
+        if item.open:
+            stack += [(child, index[above, name]) for child in rows.children_of(item)]
+    current: Item | None = None
+    level: Sequence[Item] = rows.top
+    for name in view.cursor:
+        below = next((one for one in level if key_of(one) == name), None)
+        if below is None or (current is not None and not current.open):
+            break
+        current, level = below, below.children or ()
+    rows.show_open(current)

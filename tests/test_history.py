@@ -1,0 +1,84 @@
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from tui.samples import COMPLETIONS, circuit
+
+from scd_tui.errors import InputError
+from scd_tui.graph import Settings
+from scd_tui.history import History, View, key_of, target_words
+
+
+def test_a_circuit_comes_back_as_it_was_left(tmp_path: Path) -> None:
+    history = History(tmp_path / "kept", clock=lambda: 1000.0)
+    view = View(((-1, "place:resid_post.3"), (0, "node:x")), ("place:resid_post.3",))
+    entry = history.save(circuit(), view)
+    assert entry is not None and history.entries() == [entry]
+    assert (entry.when, entry.prompt, entry.model) == (1000.0, circuit().prompt, "demo")
+    assert entry.target == "' question' − ' way'"
+    kept = history.load(entry.key)
+    assert (kept.entry, kept.view, kept.circuit) == (entry, view, circuit())
+
+
+def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o755)
+    History(folder).save(circuit(), View())
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()] == [0o600]
+
+
+def test_the_same_question_is_one_entry_and_another_question_another(tmp_path: Path) -> None:
+    times = iter(range(10))
+    history = History(tmp_path, clock=lambda: float(next(times)))
+    history.save(circuit(), View())
+    history.save(circuit(), View(((-1, "root:x"),)))
+    assert len(history.entries()) == 1
+    others = [
+        circuit(COMPLETIONS[1], COMPLETIONS[0]),
+        circuit(metric="logp"),
+        circuit(prompt="another"),
+        msgspec.structs.replace(circuit(), settings=Settings(top=3)),
+        msgspec.structs.replace(circuit(), contrast_prompt="clean"),
+    ]
+    for other in others:
+        history.save(other, View())
+    assert len({key_of(other) for other in [circuit(), *others]}) == 6
+    assert [entry.when for entry in history.entries()] == [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert history.prompts() == [circuit().prompt, "another"]
+    assert history.last_model() == "demo"
+
+
+def test_the_oldest_go_when_there_are_too_many_and_none_are_kept_with_0(tmp_path: Path) -> None:
+    times = iter(range(10))
+    history = History(tmp_path, keep=2, clock=lambda: float(next(times)))
+    for prompt in ("a", "b", "c"):
+        history.save(circuit(prompt=prompt), View())
+    assert history.prompts() == ["c", "b"]
+    none = History(tmp_path / "none", keep=0)
+    assert none.save(circuit(), View()) is None
+    assert none.entries() == [] and not (tmp_path / "none").exists()
+
+
+def test_one_that_is_forgotten_or_spoilt_is_told_in_a_sentence(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    entry = history.save(circuit(), View())
+    assert entry is not None
+    path = tmp_path / f"{entry.key}.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    for spoilt in ([lines[0]], [lines[0], b"{}", b"[]"], [lines[0], b"3", lines[2]], [b"x"]):
+        path.write_bytes(b"\n".join(spoilt))
+        with pytest.raises(InputError, match="cannot be read"):
+            history.load(entry.key)
+    (tmp_path / "other.jsonl").write_bytes(lines[0])
+    (tmp_path / "notes.jsonl").write_text("not json")
+    assert history.entries() == []
+    history.forget(entry.key)
+    history.forget(entry.key)
+    with pytest.raises(InputError, match="No such file"):
+        history.load(entry.key)
+
+
+def test_what_is_explained_is_said_in_words() -> None:
+    assert target_words(circuit(metric="logp")) == "' question'"

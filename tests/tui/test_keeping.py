@@ -1,0 +1,261 @@
+"""What is on the screen is kept as one goes, and comes back."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from tui.samples import PROMPT, SITES, FakeWorker, circuit, site_nodes
+from tui.screen import dump, make_app
+from tui.test_app import run, settle
+
+from scd_tui.graph import encode_circuit
+from scd_tui.history import History, View
+from scd_tui.tui import keeping
+from scd_tui.tui.app import ScdApp
+from scd_tui.tui.opening import ago
+from scd_tui.tui.place import path_of
+from scd_tui.worker import protocol as p
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(tmp_path / "circuits")
+
+
+async def kept(app: ScdApp, pilot: Pilot[int]) -> None:
+    await settle(pilot)
+    await app.keeper.write()
+
+
+def test_a_circuit_is_kept_as_it_grows_without_being_asked(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "REST_SECONDS", 0.05)
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        async with asyncio.timeout(10):
+            while not history.entries():
+                await pilot.pause(0.05)
+        await pilot.press("j", "j", "x")
+        await settle(pilot)
+        node = app.main.circuit_tree.current
+        assert node is not None and node.node is not None
+        async with asyncio.timeout(10):
+            while True:
+                saved = history.load(history.entries()[0].key)
+                if saved.view.cursor and saved.view.cursor[-1] == f"node:{node.node}":
+                    break
+                await pilot.pause(0.05)
+        exact = {one.id: one.exact for one in saved.circuit.nodes}
+        assert exact[node.node] == 1.21 and saved.circuit.explanations
+        assert not [w for w in app.workers if w.group == "keeping" and w.is_running]
+
+    run(test, history=history)
+
+
+def test_the_end_of_a_sitting_is_kept(history: History) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j", "j", "enter")
+        await settle(pilot)
+        paths.append(path_of(app.main.circuit_tree.current))
+
+    paths: list[tuple[str, ...]] = []
+    run(test, history=history)
+    saved = history.load(history.entries()[0].key)
+    assert saved.view.cursor == paths[0] and saved.circuit.prompt == PROMPT
+
+
+def test_an_empty_screen_offers_the_past_and_goes_on_where_one_was(history: History) -> None:
+    shown: list[list[tuple[str, ...]]] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j", "enter", "j", "j", "enter", "E")
+        await settle(pilot)
+        shown.append([path_of(item) for item in app.main.circuit_tree.rows.visible])
+
+    workers: list[FakeWorker] = []
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        text = dump(app)
+        assert "goes on with a past circuit" in text and PROMPT in text
+        assert app.focused is app.main.prompt_line
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        assert "Past circuits" in dump(app) and "' question' − ' way'" in dump(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.main.prompt_line.value == PROMPT
+        rows = app.main.circuit_tree.rows
+        assert [path_of(item) for item in rows.visible] == shown[0]
+        assert app.focused is app.main.circuit_tree
+        # The worker has made it again: it can be walked on.
+        assert workers[0].of(p.Attribute)
+        node = site_nodes(SITES[0])[0].id
+        app.session.ask_upstream(node)
+        await settle(pilot)
+        assert app.session.store.upstream_state(node) == "known"
+        assert [path_of(item) for item in rows.visible] == shown[0], "and nothing has moved"
+
+    run(first, history=history)
+    run(second, prompt=None, history=history, workers=workers)
+
+
+def test_the_list_is_narrowed_by_typing_and_forgets_on_the_second_press(history: History) -> None:
+    for prompt in ("first [b]thing[/]", "second thing", "another"):
+        history.save(circuit(prompt=prompt), View())
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        await pilot.press(*"thing")
+        assert "2 of" in dump(app) and "another" not in dump(app)
+        await pilot.press(*" SEC", "delete")
+        assert "delete again" in dump(app)
+        assert len(history.entries()) == 3
+        await pilot.press("delete")
+        assert sorted(history.prompts()) == ["another", "first [b]thing[/]"]
+        await pilot.press(*["backspace"] * 4, "down", "enter")
+        await settle(pilot)
+        assert app.session.prompt == "first [b]thing[/]"
+        await pilot.press("o")
+        await settle(pilot)
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+    run(test, prompt=None, history=history)
+
+
+def test_one_that_was_spoilt_meanwhile_is_told(history: History, tmp_path: Path) -> None:
+    entry = history.save(circuit(prompt="x"), View())
+    assert entry is not None
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("o")
+        await settle(pilot)
+        path = tmp_path / "circuits" / f"{entry.key}.jsonl"
+        path.write_bytes(path.read_bytes().splitlines()[0])
+        await pilot.press(*"x", "enter")
+        await settle(pilot)
+        assert "cannot be read" in dump(app)
+        assert 'Circuit for " question"' in dump(app)
+
+    run(test, history=history)
+
+
+def test_nothing_is_kept_yet_and_where_nothing_can_be_written_it_is_told_once(
+    tmp_path: Path,
+) -> None:
+    async def nothing(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("o")
+        await settle(pilot)
+        assert "no past circuits" in dump(app)
+
+    run(nothing)
+    (tmp_path / "file").write_text("")
+
+    async def told(app: ScdApp, pilot: Pilot[int]) -> None:
+        await kept(app, pilot)
+        assert "this circuit is not kept" in app.session.message
+        app.session.say("")
+        app.keeper.touched()
+        await kept(app, pilot)
+        assert app.session.message == ""
+
+    run(told, history=History(tmp_path / "file" / "folder"))
+
+
+def test_a_circuit_of_another_model_starts_a_worker_for_it(history: History) -> None:
+    made = circuit(prompt="of another model")
+    other = msgspec.structs.replace(made, model=msgspec.structs.replace(made.model, name="other"))
+    history.save(other, View())
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("o")
+        await settle(pilot)
+        await pilot.press(*"another", "enter")
+        await settle(pilot)
+        assert len(workers) == 2
+        assert [one.model for one in workers[1].of(p.Load)] == ["other"]  # type: ignore[attr-defined]
+        assert workers[1].of(p.Attribute)
+        assert app.session.prompt == "of another model"
+        # Back at the first model's circuit, nothing is asked of the wrong model.
+        assert app.session.back() and app.session.prompt == PROMPT
+        await settle(pilot)
+        asked = len(workers[1].sent)
+        await pilot.press("1", "j", "enter")
+        await settle(pilot)
+        assert "the worker has other: R loads demo" in dump(app)
+        assert len(workers[1].sent) == asked
+        await pilot.press("R")
+        await settle(pilot)
+        assert workers[2].of(p.Load)[0].model == "demo"  # type: ignore[attr-defined]
+        assert 'Circuit for " way"' in dump(app)
+
+    run(test, workers=workers, history=history)
+
+
+def test_a_file_is_opened_by_its_name_or_path(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_bytes(encode_circuit(circuit(prompt="in one")))
+    (tmp_path / "spoilt.json").write_text("{}")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "two.json").write_bytes(encode_circuit(circuit(prompt="in two")))
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("O", *"one", "enter")
+        await settle(pilot)
+        assert app.session.prompt == "in one"
+        await pilot.press("O")
+        await settle(pilot)
+        await pilot.press(*"spoilt", "enter")
+        await settle(pilot)
+        assert "spoilt.json cannot be opened: not a circuit file" in dump(app)
+        for name in ("two", "three"):
+            await pilot.press("O")
+            await settle(pilot)
+            app.screen.query_one("#choose").value = str(folder / f"{name}.json")  # type: ignore[attr-defined]
+            await pilot.pause()
+            await pilot.press("enter")
+            await settle(pilot)
+        assert app.session.prompt == "in two"
+        assert "three.json cannot be read: No such file" in dump(app)
+
+    run(test, save_to=tmp_path)
+
+
+def test_earlier_prompts_come_back_with_the_arrow_keys(history: History) -> None:
+    for prompt in ("first", "second"):
+        history.save(circuit(prompt=prompt), View())
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        line = app.main.prompt_line
+        await pilot.press(*"dra", "up")
+        assert line.value == "second"
+        await pilot.press("up", "up")
+        assert line.value == "first"
+        await pilot.press("down", "down")
+        assert line.value == "dra"
+        await pilot.press("f", "t", "enter")
+        await settle(pilot)
+        await pilot.press("i", "up")
+        assert line.value == "second"
+        await pilot.press("down")
+        assert line.value == "draft"
+
+    run(test, prompt=None, history=history)
+
+
+def test_times_are_told_in_one_unit() -> None:
+    assert [ago(t) for t in (3, 60, 7300, 200_000)] == ["now", "1 min ago", "2 h ago", "2 d ago"]
+
+
+def test_an_app_without_a_history_writes_nothing(tmp_path: Path) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await kept(app, pilot)
+
+    run(test)
+    assert not list(Path().glob("*.jsonl"))
+    assert make_app().keeper.history.entries() == []
