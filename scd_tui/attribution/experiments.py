@@ -9,38 +9,12 @@ from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import edge_weight
-from scd_tui.attribution.explain import Explanation
+from scd_tui.attribution.explain import Explanation, Trial
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.attribution.together import clean_vector, estimate_without, logits_without
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, parse_node
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a change of the model did to its answer.
-
-    `predicted`: what the metric was estimated to lose; `exact`: what it lost. `clean`, `changed`
-    `[vocabulary]`: log-probabilities before and after, in nats, where the target's first token is read.
-    """
-
-    predicted: float
-    exact: float
-    clean: Tensor
-    changed: Tensor
-
-
-def _trial(attribution: Attribution, predicted: float, logits: Tensor) -> Trial:
-    """Of logits `[steps, vocabulary]` of the changed model."""
-    target = attribution.target
-    clean = attribution.reading.cut.logits_at(target.positions).detach()
-    return Trial(
-        predicted,
-        float(value_at(target, clean) - value_at(target, logits)),
-        clean[0].log_softmax(dim=-1),
-        logits[0].log_softmax(dim=-1),
-    )
 
 
 def remove_together(explanation: Explanation, nodes: Sequence[NodeId]) -> Trial:
@@ -53,7 +27,7 @@ def remove_together(explanation: Explanation, nodes: Sequence[NodeId]) -> Trial:
         [refs],
         attribution.target.positions,
     )
-    return _trial(attribution, predicted, logits[0])
+    return Trial.of(attribution, predicted, logits[0])
 
 
 @dataclass(frozen=True)
@@ -81,7 +55,7 @@ def cut_edge(explanation: Explanation, source: NodeId, target: NodeId) -> EdgeCu
     missing, logits = _along(model, attribution, origin, end)
     if end.site is None:
         lost = attribution.value - float(value_at(attribution.target, logits))
-        return EdgeCut(**vars(_trial(attribution, predicted, logits)), along=lost)
+        return EdgeCut(**vars(Trial.of(attribution, predicted, logits)), along=lost)
     along = float((missing * attribution.pull(end)).sum())
     weaker = _of_target(attribution, end, missing[end.position])
 
@@ -92,7 +66,7 @@ def cut_edge(explanation: Explanation, source: NodeId, target: NodeId) -> EdgeCu
 
     ids = model.ids(attribution.reading.cut.tokens)
     after = model.forward(ids, [(end.site, weaken)], attribution.target.positions)
-    return EdgeCut(**vars(_trial(attribution, predicted, after[0])), along=along)
+    return EdgeCut(**vars(Trial.of(attribution, predicted, after[0])), along=along)
 
 
 def _along(

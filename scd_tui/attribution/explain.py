@@ -17,7 +17,6 @@ from scd_tui.attribution.question import ask
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.graph import (
     Circuit,
-    Completion,
     Metric,
     NodeId,
     NodeRef,
@@ -38,23 +37,33 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """What removing one node did.
+class Trial:
+    """What a change of the model did to its answer.
 
-    `clean`, `without` `[vocabulary]`: log-probabilities with and without the node, in nats, where the
-    target's first token is read.
+    `predicted`: what the metric was estimated to lose; `exact`: what it lost. `clean`, `changed`
+    `[vocabulary]`: log-probabilities before and after, in nats, where the target's first token is read.
     """
 
     predicted: float
     exact: float
     clean: torch.Tensor
-    without: torch.Tensor
-    completions: tuple[Completion, ...]
+    changed: torch.Tensor
+
+    @classmethod
+    def of(cls, attribution: Attribution, predicted: float, logits: torch.Tensor) -> "Trial":
+        """From logits `[steps, vocabulary]` of the changed model."""
+        clean = attribution.reading.cut.logits_at(attribution.target.positions).detach()
+        return cls(
+            predicted,
+            float(value_at(attribution.target, clean) - value_at(attribution.target, logits)),
+            clean[0].log_softmax(dim=-1),
+            logits[0].log_softmax(dim=-1),
+        )
 
     @property
     def shifts(self) -> torch.Tensor:
-        """`[vocabulary]`: log-probability that the node lends each token, in nats."""
-        return self.clean - self.without
+        """`[vocabulary]`: log-probability that each token has lost, in nats."""
+        return self.clean - self.changed
 
 
 TOKENS_IN_PLAY = 100
@@ -62,11 +71,11 @@ TOKENS_IN_PLAY = 100
 are those of tokens that the model would not say either way."""
 
 
-def tokens_in_play(ablation: Ablation) -> torch.Tensor:
-    """Ids of the 100 likeliest tokens with or without the node, most promoted first."""
-    best = torch.maximum(ablation.clean, ablation.without)
+def tokens_in_play(trial: Trial) -> torch.Tensor:
+    """Ids of the 100 likeliest tokens before or after, those first that lost most."""
+    best = torch.maximum(trial.clean, trial.changed)
     likeliest = best.argsort(descending=True, stable=True)[:TOKENS_IN_PLAY]
-    return likeliest[ablation.shifts[likeliest].argsort(descending=True, stable=True)]
+    return likeliest[trial.shifts[likeliest].argsort(descending=True, stable=True)]
 
 
 def explain(
@@ -194,16 +203,9 @@ def measured_circuit(explanation: Explanation) -> Circuit:
 
 
 @torch.no_grad()
-def ablate(explanation: Explanation, node: NodeId, count: int) -> Ablation:
+def ablate(explanation: Explanation, node: NodeId) -> Trial:
     """Remove one node for real. Raises InputError on embeddings and the root."""
     attribution, model = explanation.attribution, explanation.loaded.model
-    target, ref = attribution.target, parse_node(node)
-    clean = attribution.reading.cut.logits_at(target.positions)
-    without = ablated_logits(model, attribution.reading, [ref], target.positions)[0]
-    return Ablation(
-        predicted=attribution.effect(node),
-        exact=float(value_at(target, clean) - value_at(target, without)),
-        clean=clean[0].log_softmax(dim=-1),
-        without=without[0].log_softmax(dim=-1),
-        completions=model.completions(without[0], count),
-    )
+    ref, where = parse_node(node), attribution.target.positions
+    without = ablated_logits(model, attribution.reading, [ref], where)[0]
+    return Trial.of(attribution, attribution.effect(node), without)

@@ -7,6 +7,7 @@ has been told to prepend BOS, so special tokens must be refused at each call.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -267,6 +268,11 @@ class LanguageModel:
         raise InputError(
             f"the {role} {wanted!r} is {len(tokens)} tokens, {parts}: give one token{hint}"
         )
+
+    @cached_property
+    def every_token(self) -> tuple[Token, ...]:
+        """The vocabulary, in order of ids. Takes a second for a large one, once."""
+        return tuple(self.token(i) for i in range(self.vocabulary))
 
     def is_single(self, text: str) -> bool:
         """Whether a text is just one token."""

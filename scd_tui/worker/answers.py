@@ -17,15 +17,16 @@ from scd_tui.attribution.explain import (
     explain,
     measure,
     measure_edges,
-    tokens_in_play,
 )
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.numerics import choose_device
 from scd_tui.attribution.trust import trust
+from scd_tui.attribution.vocabulary import beginning_with
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeRef, Site, Trust, parse_node
+from scd_tui.graph import NodeRef, Site, Trust
 from scd_tui.worker import protocol
+from scd_tui.worker.experiments import answer, check_names, outcome_of
 from scd_tui.worker.inbox import Inbox
 from scd_tui.worker.protocol import Message
 
@@ -107,11 +108,8 @@ class Server:
 
     def _answer(self, request: protocol.Request) -> None:
         self._check(request.request)
-        if isinstance(request, protocol.Upstream | protocol.Ablate):
-            try:
-                parse_node(request.node)
-            except ValueError as error:
-                raise InputError(str(error)) from None
+        if isinstance(request, protocol.OfCircuit):
+            check_names(request)
         match request:
             case protocol.Load():
                 self._load(request)
@@ -128,6 +126,28 @@ class Server:
                 self._ablate(request)
             case protocol.Inspect():
                 self._inspect(request)
+            case protocol.Suggest():
+                found = beginning_with(self._model.model.every_token, request.text, request.count)
+                self._send(
+                    protocol.Suggested(request=request.request, text=request.text, tokens=found)
+                )
+            case protocol.Continue():
+                self._continue(request)
+            case (
+                protocol.Remove()
+                | protocol.CutEdge()
+                | protocol.Scale()
+                | protocol.Neighbour()
+                | protocol.Heads()
+                | protocol.Curves()
+            ):
+                self._send(
+                    answer(
+                        self._circuit(request.circuit),
+                        request,
+                        lambda done, total: self._progress(request.request, "curves", done, total),
+                    )
+                )
             case protocol.Cancel() | protocol.Shutdown():
                 raise AssertionError("handled where requests are read")
 
@@ -246,28 +266,26 @@ class Server:
 
     def _ablate(self, request: protocol.Ablate) -> None:
         explanation = self._circuit(request.circuit)
-        done = ablate(explanation, request.node, request.count)
-        model = explanation.loaded.model
-        order = tokens_in_play(done).tolist()
-
-        def shifts(ids: list[int], sign: int) -> tuple[protocol.TokenShift, ...]:
-            return tuple(
-                protocol.TokenShift(model.token(i), float(done.shifts[i]))
-                for i in ids[: request.count]
-                if float(done.shifts[i]) * sign > 0
-            )
-
+        trial = ablate(explanation, request.node)
+        outcome = outcome_of(explanation.loaded.model, trial, request.count)
         self._send(
             protocol.Ablated(
-                request=request.request,
-                node=request.node,
-                predicted=done.predicted,
-                exact=done.exact,
-                promoted=shifts(order, 1),
-                suppressed=shifts(order[::-1], -1),
-                completions=done.completions,
+                request=request.request, node=request.node, **msgspec.structs.asdict(outcome)
             )
         )
+
+    def _continue(self, request: protocol.Continue) -> None:
+        """What the model says next; each token is looked for with a progress of its own."""
+        model = self._model.model
+        tokens, said = model.prompt(request.prompt), []
+        count = min(request.count, model.context - len(tokens) + 1)
+        for n in range(count):
+            self._check(request.request)
+            (best,) = model.completions(model.next_token_logits(tokens), 1)
+            said.append(best)
+            tokens = (*tokens, best.token)
+            self._progress(request.request, "continuing", n + 1, count)
+        self._send(protocol.Continued(request=request.request, completions=tuple(said)))
 
     def _inspect(self, request: protocol.Inspect) -> None:
         reading = self._circuit(request.circuit).attribution.reading

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from scd_tui.curves import Column
 from scd_tui.graph import (
     Circuit,
     Completion,
@@ -109,6 +110,73 @@ class Inspect(Message, frozen=True, kw_only=True, tag=True):
     index: int
 
 
+class Remove(Message, frozen=True, kw_only=True, tag=True):
+    """Ask what removing several nodes together does, measured."""
+
+    circuit: int
+    nodes: tuple[NodeId, ...]
+    count: int = 8
+
+
+class CutEdge(Message, frozen=True, kw_only=True, tag=True):
+    """Ask what it does when `target` misses what `source` sends it directly, measured."""
+
+    circuit: int
+    source: NodeId
+    target: NodeId
+    count: int = 8
+
+
+class Scale(Message, frozen=True, kw_only=True, tag=True):
+    """Ask for metric and completions with a node at several strengths, as factors of its own."""
+
+    circuit: int
+    node: NodeId
+    factors: tuple[float, ...]
+    count: int = 8
+
+
+Way = Literal["earlier", "later", "below", "above"]
+"""To the same node at an earlier or later token; to the feature of likest direction upstream or down."""
+
+
+class Neighbour(Message, frozen=True, kw_only=True, tag=True):
+    """Ask for the node that lies next to one."""
+
+    circuit: int
+    node: NodeId
+    way: Way
+
+
+class Heads(Message, frozen=True, kw_only=True, tag=True):
+    """Ask which attention heads carried the edges from `sources` into a node."""
+
+    circuit: int
+    node: NodeId
+    sources: tuple[NodeId, ...]
+
+
+class Curves(Message, frozen=True, kw_only=True, tag=True):
+    """Ask what chosen features carry alone: `attribution.chosen` says what the curves are of."""
+
+    circuit: int
+    nodes: tuple[NodeId, ...]
+
+
+class Suggest(Message, frozen=True, kw_only=True, tag=True):
+    """Ask for tokens of the vocabulary that begin with a text."""
+
+    text: str
+    count: int = 8
+
+
+class Continue(Message, frozen=True, kw_only=True, tag=True):
+    """Ask for what the model says next, the likeliest token each time."""
+
+    prompt: str
+    count: int = 8
+
+
 class Cancel(Message, frozen=True, kw_only=True, tag=True):
     """Give up on the request of this number. Its answer will be `Failed` with kind `cancelled`."""
 
@@ -117,7 +185,10 @@ class Shutdown(Message, frozen=True, kw_only=True, tag=True):
     """Leave. The end of stdin does the same."""
 
 
-Request = Load | Tokenize | Complete | Attribute | Upstream | Ablate | Inspect | Cancel | Shutdown
+OfCircuit = Upstream | Ablate | Inspect | Remove | CutEdge | Scale | Neighbour | Heads | Curves
+"""What is asked about a circuit that was made."""
+OfModel = Load | Tokenize | Complete | Attribute | Suggest | Continue
+Request = OfModel | OfCircuit | Cancel | Shutdown
 
 
 # --- worker → app -----------------------------------------------------------------------------
@@ -205,6 +276,87 @@ class Inspected(Message, frozen=True, kw_only=True, tag=True):
     activations: tuple[float, ...]
 
 
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change of the model did: the metric's loss, estimated and measured, and its words.
+
+    `promoted` and `suppressed` are what the removed part lent to tokens, as in `Ablated`.
+    """
+
+    predicted: float
+    exact: float
+    promoted: tuple[TokenShift, ...]
+    suppressed: tuple[TokenShift, ...]
+    completions: tuple[Completion, ...]
+
+
+class Removed(Message, frozen=True, kw_only=True, tag=True):
+    """The estimate counts no path twice that leads through several of the nodes."""
+
+    nodes: tuple[NodeId, ...]
+    outcome: Outcome
+
+
+class EdgeWasCut(Message, frozen=True, kw_only=True, tag=True):
+    """`along` is the edge's weight, measured along the direct path; the outcome that of the whole model."""
+
+    source: NodeId
+    target: NodeId
+    along: float
+    outcome: Outcome
+
+
+class Scaled(Message, frozen=True, kw_only=True, tag=True):
+    """The metric and the completions at each factor; `slope` is the estimate of what a factor adds."""
+
+    node: NodeId
+    factors: tuple[float, ...]
+    values: tuple[float, ...]
+    slope: float
+    completions: tuple[tuple[Completion, ...], ...]
+
+
+class NeighbourFound(Message, frozen=True, kw_only=True, tag=True):
+    """`found` is None where there is none; along a thread with its cosine and the edge's weight."""
+
+    node: NodeId
+    way: Way
+    found: Node | None = None
+    cosine: float | None = None
+    weight: float | None = None
+
+
+class HeadPart(msgspec.Struct, frozen=True):
+    """What went through one head, of each edge that was asked for."""
+
+    layer: int
+    head: int
+    weights: tuple[float, ...]
+
+
+class HeadsFound(Message, frozen=True, kw_only=True, tag=True):
+    """What no head has of an edge went round attention."""
+
+    node: NodeId
+    sources: tuple[NodeId, ...]
+    heads: tuple[HeadPart, ...]
+
+
+class CurvesFound(Message, frozen=True, kw_only=True, tag=True):
+    nodes: tuple[NodeId, ...]
+    columns: tuple[Column, ...]
+
+
+class Suggested(Message, frozen=True, kw_only=True, tag=True):
+    text: str
+    tokens: tuple[Token, ...]
+
+
+class Continued(Message, frozen=True, kw_only=True, tag=True):
+    """Each token with its probability after those before it."""
+
+    completions: tuple[Completion, ...]
+
+
 class Failed(Message, frozen=True, kw_only=True, tag=True):
     """`input`: the asker can mend it, `message` says how. `internal`: a fault, with its cause."""
 
@@ -224,6 +376,14 @@ Event = (
     | UpstreamFound
     | Ablated
     | Inspected
+    | Removed
+    | EdgeWasCut
+    | Scaled
+    | NeighbourFound
+    | HeadsFound
+    | CurvesFound
+    | Suggested
+    | Continued
     | Failed
 )
 

@@ -35,7 +35,7 @@ def test_nodes_taken_out_together_change_the_completions(explanation: Explanatio
     assert torch.allclose(trial.changed.exp().sum(), torch.tensor(1.0), atol=1e-4)
     lost = (trial.clean[7] - trial.clean[11]) - (trial.changed[7] - trial.changed[11])
     assert trial.exact == pytest.approx(float(lost), abs=1e-4)
-    alone, usual = remove_together(explanation, nodes[:1]), ablate(explanation, nodes[0], 3)
+    alone, usual = remove_together(explanation, nodes[:1]), ablate(explanation, nodes[0])
     assert (alone.predicted, alone.exact) == pytest.approx((usual.predicted, usual.exact), abs=1e-4)
 
 

@@ -3,12 +3,12 @@ import torch
 from scipy.stats import spearmanr
 from tiny import PROMPT
 
-from scd_tui.attribution.ablation import exact_edges
+from scd_tui.attribution.ablation import ablated_logits, exact_edges
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import strongest_edges
 from scd_tui.attribution.explain import (
-    Ablation,
     Explanation,
+    Trial,
     ablate,
     explain,
     measure,
@@ -135,7 +135,7 @@ def test_measurements_fill_in_the_top_nodes_and_the_trust(
     for node in circuit.nodes:
         if node.top and parse(node.id).kind != "root":
             assert node.exact is not None
-            alone = ablate(explanation, node.id, 3)
+            alone = ablate(explanation, node.id)
             assert alone.predicted == pytest.approx(node.effect)
             assert alone.exact == pytest.approx(node.exact, abs=1e-5)
     assert circuit.trust is not None and circuit.trust.overall.n == 100
@@ -169,11 +169,15 @@ def test_the_trust_of_edges_compares_the_strongest_with_what_is_measured_along_t
 
 def test_an_ablation_tells_what_each_token_loses_in_nats(explanation: Explanation) -> None:
     node = next(n.id for n in explanation.circuit.nodes if parse(n.id).place == "resid_post.2")
-    done = ablate(explanation, node, 5)
+    done = ablate(explanation, node)
     clean = explanation.attribution.reading.cut.logits.detach()[-1].softmax(0)
-    after = {c.token.id: c.probability for c in done.completions}
-    for token, probability in after.items():
-        expected = float(clean[token].log()) - torch.tensor(probability).log().item()
+    (row,) = ablated_logits(
+        *(explanation.loaded.model, explanation.attribution.reading),
+        [parse(node)],
+        explanation.attribution.target.positions,
+    )
+    for token in (0, 7, 100):
+        expected = float(clean[token].log() - row[0].softmax(0)[token].log())
         assert float(done.shifts[token]) == pytest.approx(expected, abs=1e-4)
 
 
@@ -181,7 +185,7 @@ def test_tokens_that_the_model_would_never_say_are_not_in_play() -> None:
     clean = torch.linspace(-1, -60, 300)
     without = clean.clone()
     without[0], without[250], without[299] = -3.0, -1.5, -90.0
-    order = tokens_in_play(Ablation(0.0, 0.0, clean, without, ())).tolist()
+    order = tokens_in_play(Trial(0.0, 0.0, clean, without)).tolist()
     assert len(order) == 100
     assert (order[0], order[-1]) == (0, 250)
     assert 299 not in order

@@ -9,7 +9,9 @@ import pytest
 import torch
 from tiny import PROMPT, write_dictionaries, write_model
 
-from scd_tui.attribution.explain import measured_circuit
+from scd_tui.attribution import neighbours
+from scd_tui.attribution.experiments import cut_edge, remove_together
+from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import load
 from scd_tui.catalog.models import ModelSpec, from_folders
 from scd_tui.errors import InputError
@@ -91,8 +93,6 @@ ATTRIBUTE = protocol.Attribute(request=2, prompt=PROMPT, target=7)
 
 @pytest.fixture(scope="module")
 def expected(spec: ModelSpec) -> Circuit:
-    from scd_tui.attribution.explain import explain
-
     return measured_circuit(explain(load(spec, torch.device("cpu")), PROMPT, target=7))
 
 
@@ -170,6 +170,101 @@ def test_upstream_ablation_and_activations_of_a_circuit(desk: Desk, expected: Ci
     inspected = desk.only(protocol.Inspected)
     assert len(inspected.activations) == len(expected.tokens)
     assert inspected.activations[ref.position] == pytest.approx(features[0].activation)
+
+
+def test_what_a_reader_tries_is_answered_as_the_engine_does(
+    desk: Desk, spec: ModelSpec, expected: Circuit
+) -> None:
+    explanation = explain(load(spec, torch.device("cpu")), PROMPT, target=7)
+    attribution = explanation.attribution
+    nodes = tuple(n.id for n in expected.nodes if parse_node(n.id).kind == "feature")[:4]
+    edge = next(e for e in expected.edges if parse_node(e.target).site == Site(2, "attn_out"))
+    asked = (
+        protocol.Remove(request=3, circuit=2, nodes=nodes),
+        protocol.CutEdge(request=4, circuit=2, source=edge.source, target=edge.target),
+        protocol.Scale(request=5, circuit=2, node=nodes[0], factors=(0.0, 1.0, 3.0), count=4),
+        protocol.Neighbour(request=6, circuit=2, node=nodes[0], way="below"),
+        protocol.Neighbour(request=7, circuit=2, node="embed/token@3", way="later"),
+        protocol.Neighbour(request=8, circuit=2, node="embed/token@0", way="earlier"),
+        protocol.Heads(request=9, circuit=2, node=edge.target, sources=(edge.source,)),
+        protocol.Curves(request=10, circuit=2, nodes=nodes),
+    )
+    desk.put(LOAD, ATTRIBUTE, *asked)
+    desk.run()
+    removed, trial = desk.only(protocol.Removed), remove_together(explanation, nodes)
+    assert removed.nodes == nodes
+    assert removed.outcome.predicted == pytest.approx(trial.predicted, abs=1e-5)
+    assert removed.outcome.exact == pytest.approx(trial.exact, abs=1e-5)
+    likeliest = removed.outcome.completions[0]
+    assert likeliest.token.id == int(trial.changed.argmax())
+    assert likeliest.probability == pytest.approx(float(trial.changed.max().exp()), abs=1e-5)
+    assert all(s.shift > 0 for s in removed.outcome.promoted)
+    cut = desk.only(protocol.EdgeWasCut)
+    assert (cut.source, cut.target) == (edge.source, edge.target)
+    assert cut.outcome.predicted == pytest.approx(edge.weight, abs=1e-5)
+    assert cut.along == pytest.approx(
+        cut_edge(explanation, edge.source, edge.target).along, abs=1e-5
+    )
+    scaled = desk.only(protocol.Scaled)
+    assert scaled.factors == (0.0, 1.0, 3.0)
+    assert scaled.values[1] == pytest.approx(expected.metric_value, abs=1e-4)
+    assert [c.token for c in scaled.completions[1]] == [c.token for c in expected.completions[:4]]
+    below = desk.only(protocol.NeighbourFound, 6)
+    thread = neighbours.thread(attribution, nodes[0], -1)
+    assert thread is not None and below.found is not None
+    assert (below.found.id, below.cosine) == (thread.node, pytest.approx(thread.cosine))
+    assert below.found.effect == pytest.approx(attribution.effect(thread.node))
+    later = desk.only(protocol.NeighbourFound, 7)
+    assert later.found is not None and later.found.id == "embed/token@4"
+    assert desk.only(protocol.NeighbourFound, 8).found is None
+    heads = desk.only(protocol.HeadsFound)
+    assert {head.layer for head in heads.heads} == {2}
+    assert sum(head.weights[0] for head in heads.heads) == pytest.approx(edge.weight, abs=1e-5)
+    curves = desk.only(protocol.CurvesFound)
+    assert {column.order for column in curves.columns} == {"chosen", "effect", "random"}
+    assert desk.all(protocol.Progress, 10)
+
+
+def test_the_vocabulary_and_a_continuation_are_asked_of_the_worker(
+    desk: Desk, spec: ModelSpec
+) -> None:
+    desk.put(
+        LOAD,
+        protocol.Suggest(request=2, text=" ca", count=3),
+        protocol.Continue(request=3, prompt=PROMPT, count=4),
+        protocol.Continue(request=4, prompt=PROMPT, count=10_000),
+        protocol.Shutdown(request=0),
+    )
+    desk.run()
+    suggested = desk.only(protocol.Suggested)
+    assert suggested.text == " ca" and 0 < len(suggested.tokens) <= 3
+    assert all(token.text.strip().lower().startswith("ca") for token in suggested.tokens)
+    model = load(spec, torch.device("cpu")).model
+    expected = model.continued(model.prompt(PROMPT), 4)[-4:]
+    assert tuple(c.token for c in desk.only(protocol.Continued, 3).completions) == expected
+    whole = desk.only(protocol.Continued, 4).completions
+    assert len(whole) == model.context - len(model.prompt(PROMPT)) + 1, "as far as it can read"
+
+
+def test_names_from_outside_that_are_none_are_refused(desk: Desk) -> None:
+    nodes = ("mlp_out.0/error@0", "x/[red]")
+    desk.put(
+        LOAD,
+        ATTRIBUTE,
+        protocol.Remove(request=3, circuit=2, nodes=nodes),
+        protocol.CutEdge(request=4, circuit=2, source=nodes[1], target=nodes[0]),
+        protocol.CutEdge(request=5, circuit=2, source=nodes[0], target=nodes[1]),
+        protocol.Heads(request=6, circuit=2, node=nodes[0], sources=nodes),
+        protocol.Curves(request=7, circuit=2, nodes=nodes),
+        protocol.Scale(request=8, circuit=2, node=nodes[0], factors=(1.0,) * 65),
+        protocol.Curves(request=9, circuit=2, nodes=nodes[:1]),
+    )
+    desk.run()
+    failed = {f.request: f for f in desk.all(protocol.Failed)}
+    assert failed.keys() == {3, 4, 5, 6, 7, 8, 9}
+    assert all(f.kind == "input" for f in failed.values())
+    assert all("not a node name" in failed[n].message for n in (3, 4, 5, 6, 7))
+    assert "1 to 64 factors" in failed[8].message and "pin some" in failed[9].message
 
 
 def test_requests_come_before_background_measurements(desk: Desk) -> None:

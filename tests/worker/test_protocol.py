@@ -15,12 +15,21 @@ REQUESTS = [
     protocol.Upstream(request=5, circuit=4, node="mlp_out.0/1@2"),
     protocol.Ablate(request=6, circuit=4, node="mlp_out.0/error@2"),
     protocol.Inspect(request=7, circuit=4, site=Site(0, "mlp_out"), index=3),
+    protocol.Remove(request=8, circuit=4, nodes=("mlp_out.0/1@2", "mlp_out.0/error@2")),
+    protocol.CutEdge(request=9, circuit=4, source="mlp_out.0/1@2", target="logp/3@4"),
+    protocol.Scale(request=10, circuit=4, node="mlp_out.0/1@2", factors=(0.0, 2.5)),
+    protocol.Neighbour(request=11, circuit=4, node="mlp_out.0/1@2", way="below"),
+    protocol.Heads(request=12, circuit=4, node="mlp_out.0/1@2", sources=("embed/token@1",)),
+    protocol.Curves(request=13, circuit=4, nodes=("mlp_out.0/1@2",)),
+    protocol.Suggest(request=14, text=" q"),
+    protocol.Continue(request=15, prompt="x", count=3),
+    protocol.Attribute(request=16, prompt="x", target=(1, 2), contrast=(3, 4)),
     protocol.Cancel(request=4),
     protocol.Shutdown(request=8),
 ]
 
 
-@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: f"{type(r).__name__}{r.request}")
 def test_requests_arrive_as_they_were_sent(request_: protocol.Request) -> None:
     data = protocol.frame(request_)
     assert protocol.body_length(data[:PREFIX]) == len(data) - PREFIX
