@@ -96,7 +96,7 @@ class Client:
         if answer.status != 200:
             raise status_fault(answer.status, self.host, answer.retry_after)
         if "json" not in answer.content_type.lower():
-            raise Fault("content", f"{self.host} sent a page in place of data")
+            raise Fault("page", f"{self.host} sent a page in place of data")
 
 
 def _named(record: FeatureRecord) -> Feature:

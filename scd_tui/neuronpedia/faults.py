@@ -3,7 +3,7 @@
 from typing import Literal
 
 FaultKind = Literal[
-    "offline", "limited", "server", "slow", "size", "content", "redirect", "refused"
+    "offline", "limited", "server", "slow", "page", "size", "content", "redirect", "refused"
 ]
 
 
@@ -11,8 +11,9 @@ class Fault(Exception):
     """A request that brought no answer.
 
     `kind` is `offline` where no connection came about, `limited` for HTTP 429, `server` for 5xx and
-    answers cut short, `slow` and `size` for answers beyond our bounds, `content` for such as are not
-    what was asked for, `redirect` for one that is not followed, `refused` for any other 4xx.
+    answers cut short, `slow` and `size` for answers beyond our bounds, `page` for a web page (of a
+    hotel's network, say), `content` for data that is not what was asked for, `redirect` for one that
+    is not followed, `refused` for any other 4xx.
     `wait` is how many seconds the service wants to be left alone, where it says.
     """
 
@@ -21,8 +22,3 @@ class Fault(Exception):
         self.kind = kind
         self.message = message
         self.wait = wait
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may well be answered later."""
-        return self.kind in ("offline", "limited", "server", "slow")

@@ -98,7 +98,7 @@ def test_it_says_who_it_is_takes_packed_answers_and_keeps_its_connection(
 FAULTS: list[tuple[loopback.Fault, str, str]] = [
     (loopback.error_page, "server", "127.0.0.1 has a fault (HTTP 500)"),
     (loopback.limited, "limited", "127.0.0.1 limits the rate of requests"),
-    (loopback.page, "content", "127.0.0.1 sent a page in place of data"),
+    (loopback.page, "page", "127.0.0.1 sent a page in place of data"),
     (loopback.truncated, "server", "an answer of 127.0.0.1 was cut off"),
     (loopback.hang_up, "server", "an answer of 127.0.0.1 was cut off"),
     (loopback.huge, "size", "an answer of 127.0.0.1 is larger than 25 MB"),
