@@ -16,6 +16,7 @@ COMMANDS = (
     "bench",
     "check",
     "config",
+    "diff",
     "download",
     "open",
     "trust",

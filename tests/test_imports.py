@@ -14,7 +14,7 @@ RANKS = {
     **dict.fromkeys(
         [
             *("", "graph", "curves", "judge", "timings", "pruning", "grouped"),
-            *("text", "numbers", "errors", "files", "config", "history"),
+            *("text", "numbers", "errors", "files", "config", "history", "comparison"),
         ],
         0,
     ),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+import msgspec
 from rich.segment import Segments
 from rich.traceback import Traceback
 from textual import on
@@ -22,15 +23,17 @@ from textual.widgets import Input
 
 from scd_tui.catalog.models import DEFAULT_MODEL
 from scd_tui.catalog.prompts import Prompt, load_prompt_sets
+from scd_tui.comparison import Comparison, compare, name_of
 from scd_tui.config import Config, Defaults, read_config, state_path
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
-from scd_tui.history import History, View
+from scd_tui.history import History, View, key_of
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
+from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.ink import cut
 from scd_tui.tui.keeping import Keeper
@@ -404,6 +407,40 @@ class ScdApp(App[int]):
     def action_open_file(self) -> None:
         folder = self._save_to or Path.cwd()
         self.run_worker(self.opening.choose_file(folder), group="open")
+
+    def action_compare(self) -> None:
+        if self.session.store.circuit is None:
+            self.session.say("there is no circuit to compare yet", "warn")
+            return
+        but, folder = key_of(self.session.store.circuit), self._save_to or Path.cwd()
+        self.run_worker(self.opening.choose_other(folder, but, self._compare_with), group="open")
+
+    def _compare_with(self, other: Circuit) -> None:
+        self.run_worker(self._compare(other), group="open")
+
+    async def _compare(self, other: Circuit) -> None:
+        moment, labels = self.session.store.at_this_moment(), self.labelling.labels()
+
+        def work() -> tuple[Circuit, Comparison] | None:
+            circuit = moment.snapshot()
+            if circuit is None:
+                return None
+            circuit = msgspec.structs.replace(circuit, explanations=labels)
+            return circuit, compare(circuit, other)
+
+        def chosen(name: str | None) -> None:
+            circuit, nodes = self.session.store.circuit, self.session.store.nodes
+            if circuit is None or name is None:
+                return
+            same = (n for n in nodes if name in (n, name_of(circuit, n, "feature")))
+            node = next(same, None)
+            if node is None:
+                self.session.say(f"{visible(name)} is not in this circuit", "warn")
+            else:
+                self.main.circuit_tree.reveal(node)
+
+        if (found := await asyncio.to_thread(work)) is not None:
+            self.push_screen(CompareScreen(found[0], other, found[1]), chosen)
 
     def _show(self, circuit: Circuit, view: View | None) -> None:
         """Show a circuit that was made before, as it was left."""

@@ -29,6 +29,7 @@ def app_keys() -> list[BindingType]:
         key("circuit.save", "s", "save", "save the circuit to a file", "s"),
         key("circuit.open", "O", "open_file", "open a circuit from a file", "O"),
         key("circuit.past", "o,ctrl+o", "past", "go back to a past circuit", "o ^o"),
+        key("circuit.compare", "D", "compare", "compare with another circuit", "D"),
         key("worker.restart", "R,ctrl+r", "restart", "restart the worker, and what it did", "R ^r"),
         key("app.suspend", "ctrl+z", "suspend_process", "to the shell; fg comes back", "^z"),
     ]
@@ -105,6 +106,19 @@ def chooser_keys() -> list[BindingType]:
         key("chooser.page_up", "pageup", "page(-1)", "a page up", "pgup"),
         key("chooser.page_down", "pagedown", "page(1)", "a page down", "pgdn"),
         key("chooser.forget", "delete", "forget", "remove it for good", "del", priority=True),
+    ]
+
+
+def compare_keys() -> list[BindingType]:
+    """Keys of the comparison of two circuits."""
+    return [
+        *list_keys(),
+        key("compare.close", "escape,q,left,h", "close", "back to the circuit", "esc"),
+        key("compare.choose", "enter,right,l", "choose", "go to this node in the circuit", "enter"),
+        key("compare.next", "tab,J", "section(1)", "next section", "tab"),
+        key("compare.previous", "shift+tab,K", "section(-1)", "previous section", "⇧tab"),
+        key("compare.by", "f", "by", "node by node, or positions summed", "f"),
+        key("compare.order", "o", "order", "by change, or by size", "o"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Going back to what was kept: past circuits, and circuits in files."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, decode_circuit
-from scd_tui.history import Entry, View
+from scd_tui.history import Entry, Kept, View
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Line, cut, cut_start, pad
@@ -71,26 +72,53 @@ class Opening:
 
         return chosen
 
+    async def choose_other(self, folder: Path, but: str, then: Callable[[Circuit], None]) -> None:
+        """Ask for a past circuit other than that of key `but`, or a file, and give it to `then`."""
+        await self._keeper.write()
+        entries = await asyncio.to_thread(self._keeper.history.entries)
+        entries = [entry for entry in entries if entry.key != but]
+        options = past_options(entries, time.time())
+        with contextlib.suppress(OSError):  # a folder that cannot be listed has none to offer
+            options += await asyncio.to_thread(circuit_files, folder)
+        keys = {entry.key for entry in entries}
+
+        async def read(value: str) -> None:
+            circuit = await (self._past(value) if value in keys else self._file(value))
+            if circuit is not None:
+                then(circuit if isinstance(circuit, Circuit) else circuit.circuit)
+
+        hint = "type words of the prompt, the target or the model, or the path of a file"
+        chooser = Chooser("Compare with", options, hint=hint, typed=True)
+        self._app.push_screen(chooser, self._then(read))
+
     async def _open_past(self, key: str) -> None:
         # What is on the screen may be the very circuit that is asked for.
         await self._keeper.write()
-        try:
-            kept = await asyncio.to_thread(self._keeper.history.load, key)
-        except InputError as error:
-            self._say(visible(str(error)), "warn")
-        else:
+        if (kept := await self._past(key)) is not None:
             self._show(kept.circuit, kept.view)
 
     async def _open_file(self, name: str) -> None:
+        if (circuit := await self._file(name)) is not None:
+            self._show(circuit, None)
+
+    async def _past(self, key: str) -> Kept | None:
+        """A past circuit; None, with a word to the user, if it cannot be read."""
+        try:
+            return await asyncio.to_thread(self._keeper.history.load, key)
+        except InputError as error:
+            self._say(visible(str(error)), "warn")
+            return None
+
+    async def _file(self, name: str) -> Circuit | None:
+        """The circuit in a file; None, with a word to the user, if it cannot be read."""
         path = Path(name).expanduser()
         try:
-            circuit = await asyncio.to_thread(lambda: decode_circuit(path.read_bytes()))
+            return await asyncio.to_thread(lambda: decode_circuit(path.read_bytes()))
         except OSError as error:
             self._say(f"{visible(name)} cannot be read: {error.strerror}", "warn")
         except ValueError as error:
             self._say(f"{visible(path.name)} cannot be opened: {visible(str(error))}", "warn")
-        else:
-            self._show(circuit, None)
+        return None
 
 
 def ago(seconds: float) -> str:

@@ -296,6 +296,23 @@ class Rows:
             self.cursor -= end - index - 1
         return True
 
+    def reveal(self, node: NodeId) -> int | None:
+        """Unfold what is above a node's row among those of its own site. Returns where it then is."""
+        place = parse_node(node).place
+        for item in self.top:
+            if item.node == node:
+                return self.visible.index(item)
+            if item.kind == "place" and item.key == place:
+                for child in self.children_of(item):
+                    below = self.children_of(child) if child.kind == "more" else [child]
+                    found = next((one for one in below if one.node == node), None)
+                    if found is not None:
+                        item.open = True
+                        child.open = child.open or child.kind == "more"
+                        self._relist(found)
+                        return self.cursor
+        return None
+
     def unfolded(self, index: int) -> bool:
         """Whether rows below the row at `index` are on the screen, by folding or by the filter."""
         below = index + 1

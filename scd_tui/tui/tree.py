@@ -94,6 +94,13 @@ class CircuitTree(Pane):
         restore(self.rows, view)
         self._changed()
 
+    def reveal(self, node: NodeId) -> bool:
+        """Put the cursor on a node at its own site. Returns whether there is one."""
+        if self.rows.reveal(node) is None:
+            return False
+        self._changed()
+        return True
+
     def welcome_back(self, lines: Sequence[Line]) -> None:
         """Say more while there is no circuit yet."""
         self.welcome = (*WELCOME, *lines)

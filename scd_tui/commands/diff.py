@@ -1,0 +1,46 @@
+"""`scd-tui diff`: two saved circuits by value."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import positive, saved_circuit
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui diff",
+        description="Compare two saved circuits by value: what both have, what only one has, and how "
+        "far effects and edges differ.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("a", type=Path, metavar="A")
+    parser.add_argument("b", type=Path, metavar="B")
+    parser.add_argument(
+        "--by",
+        choices=("node", "feature"),
+        help="compare node by node, or each feature with its positions summed (default: node by node "
+        "if the prompts have as many tokens)",
+    )
+    parser.add_argument(
+        "--top", type=positive, default=15, metavar="N", help="lines of each list (default: 15)"
+    )
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+    arguments = parser.parse_args(argv)
+
+    from scd_tui.comparison import compare
+    from scd_tui.text import visible
+
+    found = compare(saved_circuit(arguments.a), saved_circuit(arguments.b), arguments.by)
+    if arguments.json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    from scd_tui.export.comparison import comparison_lines
+
+    names = (visible(str(arguments.a)), visible(str(arguments.b)))
+    for line in comparison_lines(found, names, arguments.top):
+        sys.stdout.write(line + "\n")
+    return 0

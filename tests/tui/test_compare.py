@@ -1,0 +1,134 @@
+"""Two circuits side by side on the screen."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.cells import cell_len
+from textual.pilot import Pilot
+from tui.samples import COMPLETIONS, circuit
+from tui.screen import dump
+from tui.test_app import run, settle
+
+from scd_tui.comparison import compare
+from scd_tui.graph import Circuit, Node, NodeId, encode_circuit
+from scd_tui.history import History, View
+from scd_tui.tui.app import ScdApp
+from scd_tui.tui.compare import CompareScreen, pair_line
+from scd_tui.tui.ink import plain
+
+
+def other() -> Circuit:
+    """Another target: some effects are twice as large, the last three nodes are missing, one is new."""
+    made = circuit(COMPLETIONS[1], COMPLETIONS[2], default=False)
+    nodes = [
+        msgspec.structs.replace(node, effect=node.effect * 2) if index % 3 == 1 else node
+        for index, node in enumerate(made.nodes[:-3])
+    ]
+    new = Node(NodeId("mlp_out.0/1023@4"), 0.77, 1.0, top=True)
+    return msgspec.structs.replace(made, nodes=(*nodes, new))
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    history = History(tmp_path / "circuits")
+    history.save(other(), View())
+    return history
+
+
+async def opened(app: ScdApp, pilot: Pilot[int]) -> CompareScreen:
+    await pilot.press("D")
+    await settle(pilot)
+    assert "Compare with" in dump(app) and "' way' − ' only'" in dump(app)
+    assert "' question' −" not in dump(app), "not with itself"
+    await pilot.press("enter")
+    await settle(pilot)
+    assert isinstance(app.screen, CompareScreen)
+    return app.screen
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 35), (200, 60)])
+def test_both_are_told_apart_at_every_size(history: History, size: tuple[int, int]) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await opened(app, pilot)
+        text = dump(app)
+        assert "→ ' question' − ' way'" in text and "→ ' way' − ' only'" in text
+        both = len(compare(circuit(), other()).where(True, True))
+        assert f"in both {both}" in text and f"node by node: {both} in both" in text
+        assert all(cell_len(line) == size[0] for line in text.splitlines())
+        await pilot.press("tab")
+        assert "only in A 3" in dump(app)
+        await pilot.press("tab", "j")
+        text = dump(app)
+        assert "only in B 1" in text and "mlp_out.0/1023@4" in text and "+0.770" in text
+        await pilot.press("escape")
+        assert app.screen is app.main
+
+    run(test, size, history=history)
+
+
+def test_a_row_leads_to_its_node_and_one_that_is_missing_is_told(history: History) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        screen = await opened(app, pilot)
+        found = compare(circuit(), other())
+        first = found.where(True, True)[0]
+        assert screen.pairs.current is not None and screen.pairs.current.name == first.name
+        await pilot.press("j", "k", "enter")
+        await settle(pilot)
+        assert app.screen is app.main
+        item = app.main.circuit_tree.current
+        assert item is not None and item.node == first.name
+        assert first.name in dump(app)
+        screen = await opened(app, pilot)
+        await pilot.press("G", "enter")
+        await settle(pilot)
+        assert "mlp_out.0/1023@4 is not in this circuit" in dump(app)
+
+    run(test, history=history)
+
+
+def test_positions_are_summed_and_the_order_changed_with_the_cursor_kept(history: History) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        screen = await opened(app, pilot)
+        await pilot.press("o")
+        sizes = [row.pair.size for row in screen.pairs.rows[1:20] if row.pair is not None]
+        assert sizes == sorted(sizes, reverse=True) and "by size" in dump(app)
+        await pilot.press("f")
+        await settle(pilot)
+        assert "features, positions summed" in dump(app)
+        name = screen.pairs.current.name if screen.pairs.current else ""
+        assert "@" not in name
+        await pilot.press("enter")
+        await settle(pilot)
+        item = app.main.circuit_tree.current
+        assert item is not None and item.node is not None and item.node.startswith(f"{name}@")
+
+    run(test, history=history)
+
+
+def test_a_file_can_be_the_other(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_bytes(encode_circuit(other()))
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("D")
+        await settle(pilot)
+        await pilot.press(*"other", "enter")
+        await settle(pilot)
+        assert isinstance(app.screen, CompareScreen)
+
+    run(test, save_to=tmp_path)
+
+
+def test_before_there_is_a_circuit_there_is_nothing_to_compare() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("tab", "D")
+        await settle(pilot)
+        assert "no circuit to compare yet" in dump(app)
+
+    run(test, prompt=None)
+
+
+def test_what_is_missing_is_a_dot_and_no_number() -> None:
+    pair = compare(circuit(), other()).where(False, True)[0]
+    text = plain(pair_line(pair, 2.0, 120))
+    assert "·" in text and text.count("+0.770") == 2
