@@ -303,6 +303,10 @@ def dictionary_files(
 def model_files(folder: Path, *, cards: Iterable[str] = ("README.md",)) -> dict[str, bytes | Path]:
     """A model's files as its repository has them, with some that nobody needs."""
     files: dict[str, bytes | Path] = {p.name: p for p in folder.iterdir() if p.is_file()}
+    config = json.loads((folder / "config.json").read_bytes())
+    if config["model_type"] == "gpt2":
+        # which the real one has, and older libraries read
+        files["config.json"] = _json({**config, "n_ctx": config["n_positions"]})
     return files | dict.fromkeys(cards, b"# a card\n") | {"pytorch_model.bin": b"\x80\x04."}
 
 

@@ -8,6 +8,7 @@ import msgspec
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.explain import Explanation, explain
 from scd_tui.attribution.load import LoadedModel
+from scd_tui.catalog.cached import require, revisions
 from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, NodeId
@@ -25,10 +26,11 @@ def model_of(circuit: Circuit, reference: str = "") -> ModelSpec:
     made_with = circuit.model
     try:
         spec = find(reference or made_with.reference)
+        present = revisions(spec, require(spec))
     except InputError as error:
         raise InputError(f"the circuit cannot be asked again: {error}") from None
-    revisions = (made_with.revision, made_with.dictionaries_revision)
-    for what, then, now in zip(("model", "dictionaries"), revisions, spec.revisions(), strict=True):
+    past = (made_with.revision, made_with.dictionaries_revision)
+    for what, then, now in zip(("model", "dictionaries"), past, present, strict=True):
         if then != now:
             raise InputError(
                 f"the circuit was made with revision {then!r} of the {what} of {spec.name}, and "

@@ -2,70 +2,119 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from sae_lens import SAE
+from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.memory import emptied, trim
+from scd_tui.attribution.memory import emptied, give_back, ran_out, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
+from scd_tui.attribution.prepared import load_prepared, prepare, prepared_folder
+from scd_tui.attribution.pretrained import lies_mapped, load_pretrained
+from scd_tui.catalog.cached import Kept, require, revisions
+from scd_tui.catalog.folders import site_of_hook
 from scd_tui.catalog.models import ModelSpec
-from scd_tui.errors import InputError
+from scd_tui.catalog.spec import HubDictionary, HubModel
+from scd_tui.errors import InputError, RunError
 from scd_tui.graph import ModelIdentity, Site
+
+OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Everything that attribution needs, on one device. `dictionaries` is in order of computation."""
+    """Everything that attribution needs, on one device. `dictionaries` is in order of computation.
+
+    `notes` are sentences on how it was loaded, where that was not as asked.
+    """
 
     model: LanguageModel
     dictionaries: Mapping[Site, Dictionary]
     identity: ModelIdentity
+    notes: tuple[str, ...] = ()
 
 
 def load(
     spec: ModelSpec,
     device: torch.device,
-    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
     *,
     stream: bool = False,
+    max_memory: Mapping[int, int] | None = None,
 ) -> LoadedModel:
-    """Load a model and its dictionaries in float32, whatever they are stored in.
+    """Load a model and its dictionaries in float32, whatever they are stored in. No network is used.
 
-    With `stream` the dictionaries' weights stay in their files, mapped into memory, and are read from
-    there site by site: that takes no memory of our own, as long as they are stored in float32.
+    With `stream` the dictionaries' weights stay in files, mapped into memory, and are read from there site
+    by site: that takes no memory of our own. Without, and where memory runs out, it is done again like
+    that, and the model's notes say so. With `max_memory` (bytes by number of a CUDA device) the model is
+    spread over several devices, and each dictionary is read where its site is.
     `on_progress(stage, done, total)` is called as pieces arrive; what it raises ends the loading.
-    Raises InputError when a dictionary does not fit the model.
+    Raises InputError when a dictionary does not fit the model, RunError when something is not downloaded,
+    damaged, or larger than memory.
     """
     use_exact_float32()
     # Progress is told by `on_progress`; the library's own bar would land between a program's lines.
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    model_folder, folders = spec.folders()
-    total = 1 + len(folders)
+    here = require(spec)
+    try:
+        return _load(spec, here, device, on_progress, stream=stream, max_memory=max_memory)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+    give_back(device)
+    where = device_label(device)
+    if stream:
+        raise RunError(f"{spec.name} does not fit into the memory of {where}: use another device")
+    on_progress("out of memory: the dictionaries stay in their files", 0, 1)
+    try:
+        loaded = _load(spec, here, device, on_progress, stream=True, max_memory=max_memory)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise RunError(
+            f"{spec.name} does not fit into the memory of {where}, its dictionaries in their files or "
+            "not: use another device"
+        ) from None
+    note = (
+        f"{where} ran out of memory with all dictionaries in it, so they are read from their files, "
+        "which is slower: `--stream` does so from the start"
+    )
+    return replace(loaded, notes=(note,))
+
+
+def _load(
+    spec: ModelSpec,
+    here: Kept,
+    device: torch.device,
+    on_progress: OnProgress,
+    *,
+    stream: bool,
+    max_memory: Mapping[int, int] | None,
+) -> LoadedModel:
+    total = 1 + len(spec.dictionaries)
     on_progress("loading the model", 0, total)
-    model = LanguageModel.boot(model_folder, device, prepend_bos=spec.prepends_bos)
+    model = _model(spec, here, device, max_memory)
     dictionaries: dict[Site, Dictionary] = {}
-    for done, (site, path) in enumerate(folders.items(), start=1):
+    for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
+        name = source.name if isinstance(source, Path) else f"{source.id} of {source.release}"
         if site.layer >= model.layers or not model.has(site):
-            raise InputError(f"{path.name} is at {site}, and the model has no such place")
-        where = "cpu" if stream else str(device)
-        sae = SAE.load_from_disk(path, device=where, dtype="float32")
+            raise InputError(f"{name} is at {site}, and the model has no such place")
+        where = torch.device("cpu") if stream else model.device_at(site)
+        sae = _sae(source, here, where, stream=stream)
+        _require_fit(name, site, sae, model)
         dictionaries[site] = Dictionary(site, sae, in_place=stream)
         emptied(sae)
-        if dictionaries[site].d_in != model.width_at(site):
-            raise InputError(
-                f"{path.name} reads activations of width {dictionaries[site].d_in} and the model "
-                f"has {model.width_at(site)} there: it belongs to another model"
-            )
     trim()
     on_progress("loaded", total, total)
     assert_exact_float32()
-    revision, dictionaries_revision = spec.revisions()
+    revision, dictionaries_revision = revisions(spec, here)
     identity = ModelIdentity(
         name=spec.name,
         revision=revision,
@@ -82,6 +131,59 @@ def load(
         gate=spec.gate,
     )
     return LoadedModel(model, dictionaries, identity)
+
+
+def _model(
+    spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
+) -> LanguageModel:
+    hub = isinstance(spec.model, HubModel)
+    folder = here.model if isinstance(spec.model, HubModel) else spec.model
+    assert folder is not None, "what is required is there"
+    try:
+        return LanguageModel.boot(
+            folder,
+            device,
+            prepend_bos=spec.prepends_bos,
+            processing=spec.model_options,
+            max_memory=max_memory,
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        cure = "`scd-tui download` finds out whether its files are damaged" if hub else "look there"
+        raise RunError(f"the model in {folder} cannot be loaded ({said}): {cure}") from None
+
+
+def _sae(source: Path | HubDictionary, here: Kept, where: torch.device, *, stream: bool) -> SAE:
+    """A dictionary, in a file that is mapped into memory if it is to be streamed."""
+    if isinstance(source, Path):
+        return SAE.load_from_disk(source, device=str(where), dtype="float32")
+    files = here.of(source)
+    if not stream or lies_mapped(source, files):
+        return load_pretrained(source, files, str(where))
+    folder = prepared_folder(source, here.commits[source.repo])
+    mapped = load_prepared(folder)
+    return mapped if mapped is not None else prepare(load_pretrained(source, files, "cpu"), folder)
+
+
+def _require_fit(name: str, site: Site, sae: SAE, model: LanguageModel) -> None:
+    """Raises InputError on a dictionary of another place, or of another model."""
+    said = sae.cfg.metadata.hook_name
+    if said is not None:
+        try:
+            own = site_of_hook(
+                said.replace(".hook_z", ".attn.hook_z").replace(".attn.attn", ".attn")
+            )
+        except ValueError:
+            own = None
+        if own != site:
+            raise InputError(f"{name} was trained at {said}, and is to be used at {site}")
+    if len(sae.b_dec) != model.width_at(site):
+        raise InputError(
+            f"{name} reads activations of width {len(sae.b_dec)} and the model "
+            f"has {model.width_at(site)} there: it belongs to another model"
+        )
 
 
 def device_label(device: torch.device) -> str:

@@ -1,7 +1,9 @@
-"""Giving memory back that loading needed for a while."""
+"""Giving memory back that loading needed for a while, and knowing when there is none left."""
 
 import ctypes
+import gc
 
+import torch
 from sae_lens import SAE
 
 
@@ -21,3 +23,19 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):  # another C library
         return
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether a device, or this process, had no memory left for what was asked of it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # of the CPU it is an error like any other
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def give_back(device: torch.device) -> None:
+    """Free what nobody holds any more, on the device too."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trim()

@@ -88,6 +88,8 @@ def hook_name(place: Point) -> str:
     return _EMBEDDINGS[place]
 
 
+PROCESSING = frozenset({"fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases"})
+"""What can be done to a model's weights that changes activations and not what it says."""
 _UNEMBED = "unembed.hook_in"
 """What the unembedding reads, `[batch, pos, d]`."""
 _OUR_LEVEL = 1_000_000
@@ -166,16 +168,44 @@ class LanguageModel:
 
     @classmethod
     def boot(
-        cls, path: Path | str, device: torch.device, *, prepend_bos: bool = False
+        cls,
+        path: Path | str,
+        device: torch.device,
+        *,
+        prepend_bos: bool = False,
+        processing: Mapping[str, bool] | None = None,
+        max_memory: Mapping[int, int] | None = None,
     ) -> "LanguageModel":
         """Load a Hugging Face directory or hub name in float32, its weights as they are.
 
         With `prepend_bos` prompts begin with the tokenizer's BOS, as the dictionaries' training texts did.
+        `processing` is what TransformerLens is to do to the weights, in its own words, because a set of
+        dictionaries was trained on a model that had it done (`center_writing_weights`). With `max_memory`,
+        bytes by number of a CUDA device, the layers are spread over these, and `device` is not used.
+        Raises InputError on processing that there is not.
         """
-        return cls(
-            TransformerBridge.boot_transformers(str(path), device=device, dtype=torch.float32),
-            prepend_bos=prepend_bos,
-        )
+        unknown = set(processing or {}) - PROCESSING
+        if unknown:
+            raise InputError(
+                f"a model cannot be loaded with {', '.join(sorted(unknown))}: "
+                f"there is {', '.join(sorted(PROCESSING))}"
+            )
+        if max_memory is None:
+            bridge = TransformerBridge.boot_transformers(
+                str(path), device=device, dtype=torch.float32, trust_remote_code=False
+            )
+        else:
+            bridge = TransformerBridge.boot_transformers(
+                str(path),
+                device_map="auto",
+                max_memory=dict(max_memory),
+                dtype=torch.float32,
+                trust_remote_code=False,
+            )
+        if any((processing or {}).values()):
+            asked = {name: (processing or {}).get(name, False) for name in PROCESSING}
+            bridge.enable_compatibility_mode(disable_warnings=True, **asked)
+        return cls(bridge, prepend_bos=prepend_bos)
 
     @property
     def bridge(self) -> TransformerBridge:
@@ -214,6 +244,11 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         device: torch.device = next(self._bridge.parameters()).device
+        return device
+
+    def device_at(self, site: Site) -> torch.device:
+        """Where a site's layer computes, if the model is spread over several devices."""
+        device: torch.device = next(self._bridge.blocks[site.layer].parameters()).device
         return device
 
     # --- tokens ---------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from scd_tui.catalog.hub_files import (
     model_files,
     shard_files,
 )
-from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, content_hash
 from scd_tui.errors import RunError
 
 
@@ -107,8 +107,7 @@ def require(spec: ModelSpec) -> Kept:
         return here
     first = missing[0]
     rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    whose = " ".join(words_of(spec))
-    cure = f"`scd-tui download {whose}` fetches what is missing"
+    cure = f"`scd-tui download {reference_to(spec)}` fetches what is missing"
     if offline():
         cure = f"unset HF_HUB_OFFLINE, and {cure}"
     raise RunError(
@@ -116,6 +115,21 @@ def require(spec: ModelSpec) -> Kept:
     )
 
 
-def words_of(spec: ModelSpec) -> tuple[str, ...]:
+def reference_to(spec: ModelSpec) -> str:
     """What names a spec on the command line."""
-    return (spec.name, "--set", spec.dictionaries_name)
+    return f"{spec.name}:{spec.dictionaries_name}"
+
+
+def revisions(spec: ModelSpec, here: Kept) -> tuple[str, str]:
+    """Of the model and of the dictionaries: 12 digits of a commit, or of a hash of what lies in folders.
+
+    Dictionaries of several repositories have them all, joined by `+`, in order of computation.
+    """
+    repos = [d.repo for d in spec.dictionaries.values() if isinstance(d, HubDictionary)]
+    parts = [here.commits[repo][:12] for repo in dict.fromkeys(repos)]
+    folders = [path for path in spec.dictionaries.values() if isinstance(path, Path)]
+    if folders:
+        parts.append(content_hash(folders))
+    if isinstance(spec.model, HubModel):
+        return here.commits[spec.model.repo][:12], "+".join(parts)
+    return content_hash([spec.model]), "+".join(parts)

@@ -11,7 +11,7 @@ from scd_tui.commands.options import (
     add_pruning,
     add_stream,
     as_pruned,
-    device,
+    load_model,
     model_reference,
     positive,
     prompt_text,
@@ -96,12 +96,11 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
 
     from scd_tui.attribution.explain import explain, measured_circuit
-    from scd_tui.attribution.load import load
     from scd_tui.export.tree import print_tree
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
 
-    loaded = load(spec, device(arguments.device), stream=arguments.stream)
+    loaded = load_model(spec, arguments.device, stream=arguments.stream)
     explanation = explain(
         loaded,
         prompt,

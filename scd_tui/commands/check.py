@@ -5,7 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_device, add_dictionaries, device, model_reference, positive
+from scd_tui.commands.options import (
+    add_device,
+    add_dictionaries,
+    load_model,
+    model_reference,
+    positive,
+)
 
 _PROMPTS_A_SET = 4
 """Of the bundled sets, for the share explained: enough to average over, seconds on a large model."""
@@ -51,12 +57,11 @@ def run(argv: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from scd_tui.attribution.gate import Windows, askable, measure
-    from scd_tui.attribution.load import load
     from scd_tui.attribution.windows import token_windows
     from scd_tui.export.gate_table import Report, encode, render
     from scd_tui.judge import Published, judge
 
-    loaded = load(spec, device(arguments.device))
+    loaded = load_model(spec, arguments.device)
     model = loaded.model
     first = model.bos if spec.prepends_bos else None
     windows = Windows(token_windows(model, text.text, arguments.tokens, first=first), first)

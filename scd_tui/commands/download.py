@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from scd_tui.commands.options import add_dictionaries, model_reference
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -13,10 +15,10 @@ def _parser() -> argparse.ArgumentParser:
         "HF_TOKEN opens what is gated, HF_ENDPOINT names another hub.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL", help="model")
     parser.add_argument(
-        "--set", metavar="NAME", help="set of dictionaries (default: the usual one)"
+        "model", metavar="MODEL", help="a name of `scd-tui models`, also with a set, or a TOML file"
     )
+    add_dictionaries(parser)
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
     return parser
 
@@ -25,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     from scd_tui.catalog.models import find
 
-    spec = find(arguments.model, arguments.set)
+    spec = find(model_reference(arguments))
 
     import msgspec
     from rich.console import Console

@@ -10,6 +10,8 @@ from scd_tui.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from scd_tui.attribution.load import LoadedModel
+    from scd_tui.catalog.spec import ModelSpec
     from scd_tui.graph import Circuit
 
 
@@ -205,3 +207,29 @@ def device(name: str) -> "torch.device":
         return choose_device(name)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def load_model(spec: "ModelSpec", device_name: str, *, stream: bool = False) -> "LoadedModel":
+    """A model loaded, with progress on a terminal, and on stderr what did not go as asked.
+
+    Raises InputError on what does not fit together or is not here.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.load import load
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("loading", total=None)
+        loaded = load(
+            spec,
+            device(device_name),
+            lambda stage, done, total: progress.update(
+                task, description=stage, completed=done, total=total
+            ),
+            stream=stream,
+        )
+    for note in loaded.notes:
+        sys.stderr.write(f"scd-tui: {note}\n")
+    return loaded

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_model_options, device, model_reference
+from scd_tui.commands.options import add_model_options, load_model, model_reference
 from scd_tui.errors import InputError
 
 METHODS = ("gradient", "integrated", "all")
@@ -49,7 +49,6 @@ def run(argv: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from scd_tui.attribution.load import load
     from scd_tui.attribution.survey import (
         COMPARED,
         EDGES,
@@ -60,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
     )
     from scd_tui.export.trust_table import HEADINGS, markdown, trust_row
 
-    loaded = load(spec, device(arguments.device))
+    loaded = load_model(spec, arguments.device)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("prompts", total=None)

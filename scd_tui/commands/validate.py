@@ -5,7 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_device, add_model, device, model_reference, saved_circuit
+from scd_tui.commands.options import (
+    add_device,
+    add_model,
+    load_model,
+    model_reference,
+    saved_circuit,
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -33,11 +39,10 @@ def run(argv: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from scd_tui.attribution.again import ask_again, comparison, model_of
-    from scd_tui.attribution.load import load
     from scd_tui.attribution.validation import validate
     from scd_tui.export.curves import print_validation
 
-    loaded = load(model_of(circuit, model_reference(arguments)), device(arguments.device))
+    loaded = load_model(model_of(circuit, model_reference(arguments)), arguments.device)
     explanation = ask_again(loaded, circuit)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
