@@ -19,6 +19,7 @@ COMMANDS = (
     "diff",
     "download",
     "open",
+    "replicate-post",
     "trust",
     "validate",
     "worker",
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = words.pop(0)
         prefix = f"scd-tui {command}"
     try:
-        code: int = import_module(f"scd_tui.commands.{command}").run(words)
+        code: int = import_module(f"scd_tui.commands.{command.replace('-', '_')}").run(words)
         return code
     except InputError as error:
         sys.stderr.write(f"{prefix}: {error}\n")

@@ -11,13 +11,21 @@ import scd_tui
 ROOT = Path(scd_tui.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 RANKS = {
-    **dict.fromkeys(
-        [
-            *("", "graph", "curves", "judge", "timings", "pruning", "grouped"),
-            *("text", "numbers", "errors", "files", "config", "history", "comparison"),
-        ],
-        0,
-    ),
+    "": 0,
+    "graph": 0,
+    "curves": 0,
+    "judge": 0,
+    "timings": 0,
+    "pruning": 0,
+    "grouped": 0,
+    "replication": 0,
+    "text": 0,
+    "numbers": 0,
+    "errors": 0,
+    "files": 0,
+    "config": 0,
+    "history": 0,
+    "comparison": 0,
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,
     "bench": 3,

@@ -92,8 +92,12 @@ class ModelSpec:
 
     @cached_property
     def published(self) -> dict[Site, Published]:
-        """What was published of the dictionaries' quality, where anything was."""
-        return {
+        """What was published of the dictionaries' quality, where anything was; of ours, what they had."""
+        ours = {
+            known.site: Published(l0=known.l0, explained_variance=known.explained_variance)
+            for known in self.gate
+        }
+        return ours | {
             site: source.published
             for site, source in self.dictionaries.items()
             if isinstance(source, HubDictionary) and source.published != Published()

@@ -78,14 +78,10 @@ def run(argv: Sequence[str]) -> int:
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         )
-    # How much is explained depends on the text, how many features fire hardly at all.
-    published = {
-        known.site: Published(
-            l0=known.l0,
-            explained_variance=known.explained_variance if arguments.text is None else None,
-        )
-        for known in spec.gate
-    }
+    published = spec.published
+    if arguments.text is not None:
+        # how much is explained depends on the text, how many features fire hardly at all
+        published = {site: Published(l0=known.l0) for site, known in published.items()}
     report = Report(
         model=loaded.identity,
         text=text.name,

@@ -28,11 +28,13 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _token(circuit: Circuit, position: int) -> str:
+def token_at(circuit: Circuit, position: int) -> str:
+    """The text of a token, safe to print."""
     return visible(circuit.tokens[position].text)
 
 
-def _label(circuit: Circuit, node: NodeId) -> str:
+def label(circuit: Circuit, node: NodeId) -> str:
+    """What a node is: a feature's explanation, empty where the circuit has none, or what it stands for."""
     ref = parse_node(node)
     if ref.kind == "feature":
         source = circuit.model.sources.get(str(ref.site), "")
@@ -53,7 +55,7 @@ def _line(
     if len(group.nodes) == 1:
         position = parse_node(group.id).position
         line.append(group.id, style="bold")
-        line.append(f" {_token(circuit, position)!r:<12} ", style="dim")
+        line.append(f" {token_at(circuit, position)!r:<12} ", style="dim")
     else:
         places = sorted(parse_node(node.id).position for node in group.nodes)
         line.append(without_position(group.id), style="bold")
@@ -64,7 +66,7 @@ def _line(
         line.append(f"exact {signed(exact)} ", style="dim")
     if circuit.pruned is not None and group.influence is not None:
         line.append(f"influence {group.influence:.1%} ", style="dim")
-    line.append(shorten(_label(circuit, group.id), _LABEL_WIDTH))
+    line.append(shorten(label(circuit, group.id), _LABEL_WIDTH))
     return line
 
 

@@ -1,0 +1,102 @@
+"""`scd-tui replicate-post`: the post's tables made anew, and what its way of loading makes of them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import (
+    add_model_options,
+    add_stream,
+    device,
+    model_reference,
+    positive,
+)
+from scd_tui.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui replicate-post",
+        description="Ask the five prompts of the post on sparse circuit discovery in GPT-2-small anew, by "
+        "its loss and by logit difference, and once more with the dictionaries run as its code runs them. "
+        "Writes report.md, replication.json and the circuits.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder to make")
+    add_model_options(parser)
+    add_stream(parser)
+    parser.add_argument(
+        "--text", type=Path, metavar="FILE", help="text for gate and means (default: a bundled one)"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=positive,
+        default=4096,
+        metavar="N",
+        help="how much of it the gate is measured on (default: 4096)",
+    )
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    out: Path = arguments.out
+    from scd_tui.catalog.models import find
+    from scd_tui.catalog.prompts import prompts_dir, read_prompt_set
+    from scd_tui.catalog.texts import bundled_text, read_text
+
+    spec = find(model_reference(arguments))
+    text = bundled_text() if arguments.text is None else read_text(arguments.text)
+    prompts = read_prompt_set(prompts_dir() / "post.toml").prompts
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (out / "circuits").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made: {error.strerror}") from None
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.load import load
+    from scd_tui.attribution.replicate import replicate
+    from scd_tui.export.replication import circuit_name, render
+    from scd_tui.files import write_private
+    from scd_tui.graph import encode_circuit
+    from scd_tui.neuronpedia.labels import with_labels
+
+    loaded = load(spec, device(arguments.device), stream=arguments.stream)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("the post", total=None)
+        found = replicate(
+            *(loaded, prompts, text, arguments.tokens, spec.published),
+            on_progress=lambda stage, done, total: progress.update(
+                task, description=stage, completed=done, total=total
+            ),
+        )
+    found = msgspec.structs.replace(
+        found,
+        prompts=tuple(
+            msgspec.structs.replace(
+                prompt,
+                answers=tuple(
+                    msgspec.structs.replace(a, circuit=with_labels(a.circuit, spec.features))
+                    for a in prompt.answers
+                ),
+            )
+            for prompt in found.prompts
+        ),
+    )
+    try:
+        for index, prompt in enumerate(found.prompts, start=1):
+            for answer in prompt.answers:
+                write_private(out / circuit_name(index, answer), encode_circuit(answer.circuit))
+        data = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+        write_private(out / "replication.json", data)
+        write_private(out / "report.md", render(found, loaded.identity).encode())
+    except OSError as error:
+        raise InputError(f"{error.filename or out} cannot be written: {error.strerror}") from None
+    sys.stdout.write(f"{out / 'report.md'}\n")
+    return 0
