@@ -105,6 +105,34 @@ FAMILIES: dict[str, Family] = {
             ("blocks.{}.attn.hook_z", "blocks.{}.hook_mlp_out", "blocks.{}.hook_resid_post"),
             prepends_bos=True,
         ),
+        Family(
+            "gpt2-mlp-tm",
+            "gpt2",
+            "gpt2",
+            ("gpt2-small-mlp-tm",),
+            ("blocks.{}.hook_mlp_out",),
+            ("blocks.{}.hook_mlp_out",),
+            prepends_bos=True,
+            options={"center_writing_weights": True},
+        ),
+        Family(
+            "llama-scope-r1",
+            "deepseek-ai/DeepSeek-R1-Distill-Llama-8B",
+            "llama-3",
+            ("llama_scope_r1_distill",),
+            ("l{}r_800m_openr1_math",),
+            ("blocks.{}.hook_resid_post",),
+            prepends_bos=True,
+        ),
+        Family(
+            "qwen-scope",
+            "Qwen/Qwen3-1.7B-Base",
+            "qwen-3",
+            ("qwen-scope-3-1.7b-base-w32k-l50",),
+            ("layer{}",),
+            ("blocks.{}.hook_resid_post",),
+            prepends_bos=True,
+        ),
     )
 }
 
@@ -247,6 +275,8 @@ def dictionary_files(
                 config = _sm_config(entry, width, features)
             else:
                 config = _old_config(entry, width, features)
+                if "mlp-tm" in entry.release:
+                    config |= {"context_size": 512, "normalize_activations": True}
             return {
                 f"{path}/cfg.json": _json(config),
                 f"{path}/sae_weights.safetensors": save(weights),
@@ -294,6 +324,29 @@ def dictionary_files(
                 f"{path}/hyperparams.json": _json(config),
                 f"{path}/checkpoints/final.safetensors": save(halved),
             }
+        case "llama_scope_r1_distill":
+            named = {
+                "encoder.weight": weights["W_enc"].T.contiguous(),
+                "encoder.bias": weights["b_enc"],
+                "decoder.weight": weights["W_dec"].T.contiguous(),
+                "decoder.bias": weights["b_dec"],
+                "log_jumprelu_threshold": torch.full((features,), 0.3).log(),
+            }
+            config = {
+                "d_model": width,
+                "expansion_factor": features // width,
+                "hook_point_in": entry.hook,
+                "norm_activation": "dataset-wise",
+            }
+            return {
+                f"{path}/config.json": _json(config),
+                f"{path}/sae_weights.safetensors": save(named),
+            }
+        case "qwen_scope":
+            buffer = io.BytesIO()
+            turned = {name: t.T.contiguous() for name, t in weights.items() if t.dim() == 2}
+            torch.save(weights | turned, buffer)
+            return {path: buffer.getvalue()}
     raise AssertionError(entry.layout)
 
 

@@ -58,6 +58,7 @@ WHERE = {
     },
 }
 WHERE["gemma-3"] = WHERE["gemma-2"]
+WHERE["qwen-3"] = WHERE["llama-3"]
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,15 @@ def activations(loaded: LoadedModel, ids: torch.Tensor) -> dict[Site, torch.Tens
 
 
 def their_own(source: HubDictionary, sizes: Dictionary) -> Any:
-    """sae_lens's download of a dictionary; of Gemma Scope it has to be told that ours are small."""
+    """sae_lens's download of a dictionary; of some sets it has to be told that ours are small."""
 
     def small(**asked: Any) -> Any:
         told = {"d_in": sizes.d_in, "d_sae": sizes.width}
         overrides = {**asked.pop("cfg_overrides"), **told}
-        return loaders.gemma_2_sae_huggingface_loader(cfg_overrides=overrides, **asked)
+        load_them = loaders.NAMED_PRETRAINED_SAE_LOADERS[source.layout]
+        return load_them(cfg_overrides=overrides, **asked)
 
-    converter = small if source.layout == "gemma_2" else None
+    converter = small if source.layout in ("gemma_2", "qwen_scope") else None
     return SAE.from_pretrained(source.release, source.id, device="cpu", converter=converter)
 
 
