@@ -51,7 +51,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 MEANINGS = {
-    "theme": "auto, scd, scd-light, or another of those that the command palette lists",
+    "theme": "auto, scd, scd-light, scd-16, or another of those that the command palette lists",
     "model": 'a name of `scd-tui models`; "" is the one that was used last',
     "device": "auto, cpu, cuda or cuda:N",
     "mouse": "auto: off over SSH, where its reports cost too much",

@@ -30,11 +30,12 @@ from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View, key_of
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
-from scd_tui.tui.bindings import app_keys, checked_keymap
+from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.hints import key_sections, shown
 from scd_tui.tui.ink import cut
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
@@ -45,7 +46,7 @@ from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
 from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
-from scd_tui.tui.theme import SCD, SCD_LIGHT, theme_name
+from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
@@ -145,12 +146,13 @@ class ScdApp(App[int]):
 
     def _configure(self, config: Config, light: bool | None) -> None:
         """Theme and keys of the configuration; `light` is None where no colours are wanted."""
-        for theme in (SCD, SCD_LIGHT):
+        for theme in THEMES:
             self.register_theme(theme)
-        wanted = "ansi-dark" if light is None else theme_name(config.theme, light)
+        few = self.console.color_system == "standard"
+        wanted = "ansi-dark" if light is None else theme_name(config.theme, light, few)
         if wanted not in self.available_themes:
             self._problems.append(f"there is no theme {visible(config.theme)!r}")
-            wanted = theme_name("auto", bool(light))
+            wanted = theme_name("auto", bool(light), few)
         self.theme = wanted
         keymap, problem = checked_keymap(config.keys)
         self.set_keymap(keymap)
@@ -480,35 +482,31 @@ class ScdApp(App[int]):
         self._start_worker()
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self.key_sections()))
-
-    def key_sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """What every key does, by pane, from the bindings that are in force."""
-        owners: tuple[tuple[str, tuple[DOMNode, ...]], ...] = (
-            ("everywhere", (self, self.main)),
-            ("circuit", (self.main.circuit_tree,)),
-            ("completions", (self.main.completions,)),
-        )
-        sections: list[tuple[str, list[tuple[str, str]]]] = []
-        for name, nodes in owners:
-            keys = [
-                (self._keymap.get(one.id) or one.key_display or one.key, one.description)
-                for node in nodes
-                for one in node.BINDINGS
-                if isinstance(one, Binding) and one.id is not None
-            ]
-            sections.append((name, keys))
-        return sections
+        self.push_screen(HelpScreen(key_sections(self._keymap)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action there is; those of a pane are for that pane, wherever one is."""
         yield from super().get_system_commands(screen)
-        nodes: tuple[DOMNode, ...] = (self, self.main)
-        for node in nodes:
-            for one in node.BINDINGS:
-                if isinstance(one, Binding) and one.action not in ("command_palette", "quit"):
-                    words = one.description[:1].upper() + one.description[1:]
-                    run = self._command(node, one.action)
-                    yield SystemCommand(words, f"key {one.key_display}", run)
+        main = self.main
+        if screen is not main:
+            return
+        panes: dict[str, DOMNode] = {
+            "circuit": main.circuit_tree,
+            "completions": main.completions,
+            "prompt": main.prompt_line,
+        }
+        own = {one.id for one in self.BINDINGS if isinstance(one, Binding)}
+        for section, keys in all_keys():
+            for one in keys:
+                if one.id in ("app.palette", "app.quit"):
+                    continue  # Textual brings its own
+                node = panes.get(section) or (self if one.id in own else main)
+                if section == "in every pane":
+                    node = main.current_pane
+                words = one.description[:1].upper() + one.description[1:]
+                where = f" ({section})" if section in panes else ""
+                run = self._command(node, one.action)
+                yield SystemCommand(words, f"key {shown(one, self._keymap)}{where}", run)
 
     def _command(self, node: DOMNode, action: str) -> Callable[[], None]:
         def run() -> None:

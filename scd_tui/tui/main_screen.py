@@ -1,6 +1,6 @@
 """The main screen: lays out the panes, and draws what the session knows into them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import on
@@ -18,6 +18,7 @@ from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.detail import describe, metric_spans, peek, title
+from scd_tui.tui.hints import Focus, Now, first_keys, hints
 from scd_tui.tui.ink import Span, between
 from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.paint import Columns, heading, root_text
@@ -39,8 +40,6 @@ PEEK_LINES = 2
 """Height of the summary below the tree that a narrow screen shows."""
 COUNT_CELLS = 14
 FILTER_COUNT_CELLS = 34
-
-Hints = tuple[tuple[str, str], ...]
 
 
 class MainScreen(Screen[None]):
@@ -71,6 +70,8 @@ class MainScreen(Screen[None]):
         self._pane = "circuit"
         self._rest: Timer | None = None
         self._bars: dict[str, Bar] = {}
+        self._keymap: Mapping[str, str] | None = None
+        self._keys: dict[str, str] = {}
         self.circuit_tree = CircuitTree(label, name="circuit")
         self.completions = CompletionList(name="completions")
         self.feature = TextPane(name="feature")
@@ -151,6 +152,7 @@ class MainScreen(Screen[None]):
     def _rested(self) -> None:
         self._rest = None
         self.draw_feature()
+        self.draw_status()
         self.post_message(self.Rested())
 
     def draw_all(self) -> None:
@@ -164,7 +166,7 @@ class MainScreen(Screen[None]):
         session, width = self._session, self.size.width
         self.bar("header").show(header(session, width))
         self.bar("prompt-count").show(between([], prompt_count(session), COUNT_CELLS))
-        self.bar("status").show(status(session, self._hints(), width))
+        self.draw_status()
         words = last_words(session, width)
         bar = self.bar("last-words")
         if tuple(words) != bar.lines:
@@ -173,17 +175,31 @@ class MainScreen(Screen[None]):
             bar.styles.height = max(1, len(words))
             bar.show(*words)
 
-    def _hints(self) -> Hints:
+    def draw_status(self) -> None:
+        """The bottom line: what runs, what there is to say, and the keys that apply now."""
+        self.bar("status").show(status(self._session, self._hints(), self.size.width))
+
+    def _hints(self) -> list[tuple[str, str]]:
+        """The keys that apply now, with what they do."""
         focused: Widget | None = self.focused
+        focus: Focus = "feature"
         if isinstance(focused, Input):
-            if focused.id == "filter":
-                return (("enter", "keep"), ("esc", "end"))
-            return (("enter", "complete"), ("tab", "panes"), ("^p", "commands"))
-        if isinstance(focused, CompletionList):
-            return (("enter", "explain"), ("c", "contrast"), ("t", "type one"), ("?", "help"))
-        if isinstance(focused, CircuitTree):
-            return (("enter", "unfold"), ("x", "ablate"), ("/", "filter"), ("?", "help"))
-        return (("x", "ablate"), ("tab", "panes"), ("?", "help"))
+            focus = "filter" if focused.id == "filter" else "prompt"
+        elif isinstance(focused, CompletionList):
+            focus = "completions"
+        elif isinstance(focused, CircuitTree):
+            focus = "circuit"
+        now = Now(
+            focus,
+            self.circuit_tree.current,
+            running=self._session.running,
+            filtered=bool(self.circuit_tree.rows.filter),
+            typed=bool(self.prompt_line.value),
+        )
+        keymap = self.app._keymap
+        if keymap is not self._keymap:
+            self._keymap, self._keys = keymap, first_keys(keymap)
+        return [(self._keys[name], words) for name, words in hints(now, self._session.store)]
 
     def draw_completions(self) -> None:
         session = self._session
@@ -233,6 +249,11 @@ class MainScreen(Screen[None]):
         # At once: keys that were typed ahead belong to the pane that was asked for.
         self.set_focus(self._panes[name])
         self.call_after_refresh(self.draw_all)
+
+    @property
+    def current_pane(self) -> Pane:
+        """The pane that was gone to last."""
+        return self._panes[self._pane]
 
     def action_focus_prompt(self) -> None:
         self.set_focus(self.prompt_line)

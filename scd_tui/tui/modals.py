@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -89,7 +90,8 @@ def help_lines(sections: Sequence[tuple[str, Sequence[tuple[str, str]]]], width:
     for name, keys in sections:
         lines += [((name, "heading"),)]
         for keys_text, words in keys:
-            lines += wrap([(pad(keys_text, 9), "key"), (words, "text")], width, indent=9)
+            keys_text = pad(keys_text, max(9, cell_len(keys_text) + 1))
+            lines += wrap([(keys_text, "key"), (words, "text")], width, indent=9)
         lines.append(())
     lines.append((("reading the screen", "heading"),))
     for name, words in READING:

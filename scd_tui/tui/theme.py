@@ -30,10 +30,26 @@ SCD_LIGHT = Theme(
     panel="#E5E6E0",
     dark=False,
 )
+SCD_16 = Theme(
+    name="scd-16",  # these are the sixteen themselves, so that none is rounded to a neighbour
+    primary="#55FFFF",
+    error="#FF5555",
+    secondary="#00AA00",
+    warning="#FFFF55",
+    success="#55FF55",
+    accent="#FF55FF",
+    foreground="#FFFFFF",
+    background="#000000",
+    surface="#000000",
+    panel="#000000",
+    dark=True,
+    variables={"text-muted": "#AAAAAA"},
+)
+THEMES = (SCD, SCD_LIGHT, SCD_16)
 
 
-def theme_name(wanted: str, light: bool) -> str:
-    """The theme to use: for `auto`, ours that fits the terminal's background."""
-    if wanted == "auto":
-        return SCD_LIGHT.name if light else SCD.name
-    return wanted
+def theme_name(wanted: str, light: bool, few: bool) -> str:
+    """The theme to use: for `auto`, ours that fits the terminal's background and number of colours."""
+    if wanted != "auto":
+        return wanted
+    return SCD_16.name if few else SCD_LIGHT.name if light else SCD.name

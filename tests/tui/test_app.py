@@ -16,8 +16,12 @@ from scd_tui.catalog.prompts import Prompt, PromptSet
 from scd_tui.config import Config, Defaults
 from scd_tui.graph import decode_circuit
 from scd_tui.tui.app import ScdApp
+from scd_tui.tui.bindings import all_keys
 from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.hints import shown
+from scd_tui.tui.ink import plain
 from scd_tui.tui.modals import PromptList
+from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker import protocol as p
 
@@ -197,12 +201,16 @@ def test_the_filter_opens_counts_and_closes() -> None:
 def test_help_lists_the_bindings_in_force() -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         app.set_keymap({"node.ablate": "z"})
-        sections = dict(app.key_sections())
-        assert ("z", "ablate the node: its exact effect") in sections["everywhere"]
-        assert ("space", "fold or unfold") in sections["circuit"]
         await pilot.press("2", "question_mark")
         await settle(pilot)
         assert "show every key" in dump(app)
+        pane = app.screen.query_one(TextPane)
+        told = [line for line in map(plain, pane.lines) if line[:9].strip()]
+        for section, keys in all_keys():
+            assert section in told
+            for one in keys:
+                start = shown(one, {"node.ablate": "z"})
+                assert any(t.startswith(start) and one.description[:20] in t for t in told), one
         await pilot.press("G")
         await settle(pilot)
         assert "gradient fades" in dump(app)
@@ -399,13 +407,51 @@ def test_a_crash_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_palette_has_the_keys_and_takes_a_screenshot(tmp_path: Path) -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert "Screenshot" in titles and any("prompt sets" in title for title in titles)
+        assert "Screenshot" in titles
+        for _, keys in all_keys():
+            for one in keys:
+                if one.id not in ("app.quit", "app.palette"):
+                    assert any(one.description[1:] in title for title in titles), one
         await pilot.press("colon")
         await settle(pilot)
         assert "Search for commands" in dump(app)
         await pilot.press("escape")
         svg = app.export_screenshot()
         assert svg.startswith("<svg") and "resid_post" in svg
+
+    run(test)
+
+
+def test_the_palette_runs_an_action_of_another_pane() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        rows = len(app.main.circuit_tree.rows)
+        await pilot.press("1", "colon")
+        await settle(pilot)
+        await pilot.press(*"unfold every site")
+        await settle(pilot)
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert len(app.main.circuit_tree.rows) > rows
+
+    run(test)
+
+
+def test_the_bottom_line_names_the_keys_that_apply_now() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        async def bottom(*keys: str) -> str:
+            await pilot.press(*keys)
+            await settle(pilot)
+            return dump(app).splitlines()[-1]
+
+        assert "x ablate" not in await bottom("g", "j"), "a site is not ablated"
+        line = await bottom("j")
+        assert "x ablate" in line and "enter unfold" in line and "/ filter" in line
+        assert "enter explain" in await bottom("1")
+        assert "enter ask" in await bottom("i")
+        assert "esc end" in await bottom("escape", "slash", *"error")
+        assert "esc end the filter" in await bottom("enter")
+        app.set_keymap({"node.ablate": "ctrl+x"})
+        assert "^x ablate" in await bottom("escape", "j", "j")
 
     run(test)
 
