@@ -4,12 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textual import constants
 from tui.samples import PROMPT, FakeWorker, Records
 from tui.scripted import answer
 
 from scd_tui.graph import Circuit
 from scd_tui.tui.app import ScdApp
 from scd_tui.worker.protocol import Request
+
+constants.COLOR_SYSTEM = "truecolor"  # whatever terminal the tests are run from
 
 
 def dump(app: ScdApp) -> str:
