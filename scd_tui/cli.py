@@ -18,6 +18,7 @@ COMMANDS = (
     "config",
     "diff",
     "download",
+    "models",
     "open",
     "replicate-post",
     "trust",

@@ -111,7 +111,7 @@ def _load(
         _require_fit(name, site, sae, model)
         dictionaries[site] = Dictionary(site, sae, in_place=stream)
         emptied(sae)
-    trim()
+        trim()  # or what laying each out took on the way adds up
     on_progress("loaded", total, total)
     assert_exact_float32()
     revision, dictionaries_revision = revisions(spec, here)

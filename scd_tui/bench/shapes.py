@@ -37,24 +37,29 @@ def _write_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def write_random_model(shape: Shape, folder: Path) -> None:
+    """Save the model, with a tokenizer, as a Hugging Face directory."""
+    disable_progress_bar()
+    torch.manual_seed(_SEED)
+    _write_tokenizer(folder)
+    GPT2LMHeadModel(
+        GPT2Config(
+            n_layer=shape.layers,
+            n_embd=shape.width,
+            n_head=shape.heads,
+            vocab_size=shape.vocabulary,
+            n_positions=shape.context,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    ).save_pretrained(folder)
+
+
 def random_model(shape: Shape, device: torch.device) -> LanguageModel:
     """The model, loaded the way that every model is."""
     use_exact_float32()
-    disable_progress_bar()
-    torch.manual_seed(_SEED)
     with tempfile.TemporaryDirectory() as folder:
-        _write_tokenizer(Path(folder))
-        GPT2LMHeadModel(
-            GPT2Config(
-                n_layer=shape.layers,
-                n_embd=shape.width,
-                n_head=shape.heads,
-                vocab_size=shape.vocabulary,
-                n_positions=shape.context,
-                bos_token_id=0,
-                eos_token_id=0,
-            )
-        ).save_pretrained(folder)
+        write_random_model(shape, Path(folder))
         return LanguageModel.boot(folder, device)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from sae_lens.loading.pretrained_sae_loaders import QWEN_SCOPE_MODEL_INFO
 from sae_lens.loading.pretrained_saes_directory import (
     PretrainedSAELookup,
     get_pretrained_saes_directory,
@@ -49,6 +50,7 @@ class Group:
     normalisation: str = "none"
     k: int | None = None
     dtype: str | None = "float32"
+    d_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _gpt2() -> Model:
         _HEADS,
         lambda path: int(re.findall(r"_ds(\d+)_", path)[0]),
         "standard",
+        dtype=None,
     )
     tm = Group(
         "gpt2-small-mlp-tm",
@@ -277,11 +280,11 @@ def _deepseek() -> Model:
     )
 
 
-def _qwen(name: str, repo: str, sizes: tuple[tuple[str, int, int], ...]) -> Model:
+def _qwen(name: str, repo: str, d_in: int, sizes: tuple[tuple[str, int, int], ...]) -> Model:
     # Everything: sae_lens's loader (get_qwen_scope_config_from_hf) and the repositories' names.
     def scope(size: str, width: int, k: int) -> Set:
         release = f"qwen-scope-{name.removeprefix('qwen')}-{size}-l{k}"
-        group = Group(release, "layer{}", _RESID, width, "topk", k=k, dtype=None)
+        group = Group(release, "layer{}", _RESID, width, "topk", k=k, dtype=None, d_in=d_in)
         about = f"Qwen Scope of the residual stream, {size}, k {k}"
         return Set(f"qwenscope-{size}-l{k}", about, (group,), 1024, True)
 
@@ -370,7 +373,7 @@ def models() -> tuple[Model, ...]:
         ("qwen3.5-35b-a3b-base", "Qwen3.5-35B-A3B-Base", (("w32k", 50), ("w128k", 100))),
     ):
         widths = tuple((size, 1024 * int(size[1:-1]), k) for size, k in sizes)
-        found.append(_qwen(name, f"Qwen/{repo}", widths))
+        found.append(_qwen(name, f"Qwen/{repo}", QWEN_SCOPE_MODEL_INFO[repo][1], widths))
     return tuple(found)
 
 
@@ -466,7 +469,7 @@ def _group(group: Group, widths: Mapping[str, int]) -> list[str]:
         "architecture": group.architecture,
         "k": group.k,
         "normalisation": group.normalisation,
-        "d_in": widths.get("heads" if group.hook == _HEADS else "stream"),
+        "d_in": group.d_in or widths.get("heads" if group.hook == _HEADS else "stream"),
         "width": _same([width(p) for p in paths.values()]) if callable(width) else width,
         "dtype": group.dtype,
         "neuronpedia": _template(labels) or None,

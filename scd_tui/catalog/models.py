@@ -153,10 +153,23 @@ def _with_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
     )
 
 
-def everything() -> list[Known]:
-    """Every set of every model that can be asked for by name, the usual set of each first."""
-    found = [Known(f"{DEFAULT_MODEL}:{_DEMO_SET}", "bundled: made to be tried", _bundled())]
-    for name, path in sorted(_files().items()):
+def everything(model: str | None = None) -> list[Known]:
+    """Every set of every model that can be asked for by name; the usual set of each first.
+
+    With `model` those of one, which may be a TOML file. Raises InputError when there is no such model.
+    """
+    if model is not None and model.endswith(".toml"):
+        path = Path(model).expanduser()
+        return _sets_of(model, read_model_file(path), path)
+    files = _files()
+    if model is not None and model not in (*files, DEFAULT_MODEL):
+        raise _unknown("model", model, names())
+    found = []
+    if model in (None, DEFAULT_MODEL):
+        found.append(Known(f"{DEFAULT_MODEL}:{_DEMO_SET}", "bundled, to try it on", _bundled()))
+    for name, path in sorted(files.items()):
+        if model not in (None, name):
+            continue
         try:
             file = read_model_file(path)
         except InputError as error:

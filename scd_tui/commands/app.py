@@ -19,6 +19,7 @@ commands:
   scd-tui [PROMPT]            open the app, on the bundled model unless --model says otherwise
   scd-tui attribute PROMPT    print the circuit behind a completion, without the app
   scd-tui open FILE           walk a saved circuit; no model is needed
+  scd-tui models [MODEL]      list the models: downloaded or not, size, how they would run here
   scd-tui download MODEL      fetch a model and its dictionaries from the Hub, and check them
   scd-tui check [MODEL]       measure whether its dictionaries are loaded as they were trained
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
