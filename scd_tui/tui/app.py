@@ -13,7 +13,7 @@ import msgspec
 from rich.segment import Segments
 from rich.traceback import Traceback
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.filter import LineFilter
@@ -48,6 +48,7 @@ from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.tree import CircuitTree
+from scd_tui.tui.walking import Walking
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
 
@@ -77,7 +78,7 @@ class FromWorker(TextualMessage):
         self.content = content
 
 
-class ScdApp(App[int]):
+class ScdApp(Walking):
     """Circuits behind completions. With a `circuit`, no worker is started until one is asked for."""
 
     TITLE = "scd-tui"
@@ -263,6 +264,9 @@ class ScdApp(App[int]):
 
     # --- what the session says ----------------------------------------------------------------
 
+    def _find_labels(self) -> None:
+        self.labelling.look_up_new()
+
     def _noticed(self, notice: Notice) -> None:
         main = self.main
         if not main.is_running:
@@ -299,9 +303,11 @@ class ScdApp(App[int]):
 
     @on(MainScreen.Rested)
     def _rested(self) -> None:
-        self.keeper.touched()
         """Ask for what is missing about the row under the cursor."""
+        self.keeper.touched()
         item = self.main.circuit_tree.current
+        if item is not None and item.target is not None:
+            self.session.experiments.heads(item.target)
         if item is None or item.node is None:
             return
         ref = parse_node(item.node)
@@ -382,7 +388,9 @@ class ScdApp(App[int]):
 
     def action_ablate(self) -> None:
         item = self.main.circuit_tree.current
-        if item is None or item.node is None:
+        if item is not None and item.kind in ("pins", "super"):
+            self.ablate_set(item)
+        elif item is None or item.node is None:
             self.session.say("put the cursor on a feature or an error node first", "warn")
         else:
             self.session.ablate(item.node)
@@ -439,7 +447,7 @@ class ScdApp(App[int]):
             if node is None:
                 self.session.say(f"{visible(name)} is not in this circuit", "warn")
             else:
-                self.main.circuit_tree.reveal(node)
+                self.main.circuit_tree.jump_to_node(node)
 
         if (found := await asyncio.to_thread(work)) is not None:
             self.push_screen(CompareScreen(found[0], other, found[1]), chosen)

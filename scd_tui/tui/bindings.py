@@ -31,6 +31,14 @@ def app_keys() -> list[BindingType]:
         key("circuit.past", "o,ctrl+o", "past", "go back to a past circuit", "o ^o"),
         key("circuit.compare", "D", "compare", "compare with another circuit", "D"),
         key("worker.restart", "R,ctrl+r", "restart", "restart the worker, and what it did", "R ^r"),
+        key(
+            "go.back",
+            "H,backspace",
+            "go_back",
+            "back to where you were, or to what was asked",
+            "H ⌫",
+        ),
+        key("go.forward", "L", "go_forward", "forward again", "L"),
         key("app.suspend", "ctrl+z", "suspend_process", "to the shell; fg comes back", "^z"),
     ]
 
@@ -64,6 +72,7 @@ def list_keys() -> list[BindingType]:
 
 def tree_keys() -> list[BindingType]:
     """Keys of the circuit tree."""
+    # fmt: off
     return [
         *list_keys(),
         key("tree.open", "enter", "open", "unfold, or compute the edges again", "enter"),
@@ -74,10 +83,34 @@ def tree_keys() -> list[BindingType]:
         key("tree.previous", "K", "sibling(-1)", "previous row of the same parent", "K"),
         key("tree.later", "right_square_bracket", "position(1)", "to the next token position", "]"),
         key("tree.earlier", "left_square_bracket", "position(-1)", "to the previous position", "["),
+        key("tree.target", "u", "target", "to the node that this one leads into", "u"),
+        key("tree.strongest", "d", "strongest", "to the strongest edge into this node", "d"),
+        key("tree.same_later", "right_curly_bracket", "neighbour('later')",
+            "the same feature at the next token", "}"),
+        key("tree.same_earlier", "left_curly_bracket", "neighbour('earlier')",
+            "the same feature at an earlier token", "{"),
+        key("tree.thread_down", "right_parenthesis", "neighbour('above')",
+            "the likest direction that this feeds", ")"),
+        key("tree.thread_up", "left_parenthesis", "neighbour('below')",
+            "the likest direction that feeds this", "("),
+        key("tree.first", "f", "first_place", "to the first place of this node", "f"),
+        key("tree.by", "v", "by", "group by site, by token, or not at all", "v"),
+        key("tree.order", "S", "order", "sort by effect, exact effect, token or name", "S"),
+        key("tree.stronger", "minus", "level(1)", "hide weaker nodes", "-"),
+        key("tree.weaker", "plus,equals_sign", "level(-1)", "show weaker nodes", "+"),
+        key("tree.errors", "e", "errors", "hide or show error nodes", "e"),
+        key("tree.prune", "P", "app.prune", "show only what carries the influence", "P"),
+        key("tree.pin", "a", "app.pin", "pin the node, or take the pin off", "a"),
+        key("tree.note", "n", "app.note", "write a note on the node", "n"),
+        key("tree.unite", "U", "app.unite", "make a supernode of what is pinned", "U"),
+        key("tree.cut", "c", "app.cut", "cut this edge: what it does", "c"),
+        key("tree.subtree", "X", "app.ablate_subtree", "ablate it and all rows below it", "X"),
+        key("tree.together", "A", "app.ablate_pinned", "ablate all that is pinned together", "A"),
         key("tree.unfold_all", "E", "unfold_all", "unfold every site", "E"),
         key("tree.fold_all", "C", "fold_all", "fold every site", "C"),
         key("tree.filter", "slash", "filter", "filter by name, token or explanation", "/"),
     ]
+    # fmt: on
 
 
 def completion_keys() -> list[BindingType]:

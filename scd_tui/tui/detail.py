@@ -6,10 +6,11 @@ from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, pa
 from scd_tui.neuronpedia.records import Activation, FeatureRecord
 from scd_tui.numbers import percent, probability, signed, tenths
 from scd_tui.text import visible
+from scd_tui.tui.detail_trials import edge_lines, node_trials, set_lines
 from scd_tui.tui.ink import Ink, Line, Span, wrap
+from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, site_title, tone
 from scd_tui.tui.records import RecordState
-from scd_tui.tui.rows import Item
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.protocol import TokenShift
 
@@ -95,6 +96,8 @@ def describe(
         )  # fmt: skip
     if item.kind == "group" and item.target is not None:
         return _group(item, store, width)
+    if item.kind in ("pins", "super", "token"):
+        return set_lines(item, store, width)
     if item.node is None:
         return []
     kind = parse_node(item.node).kind
@@ -107,6 +110,7 @@ def describe(
             *lines,
             *_prompt(item.node, store, width),
             *_ablation(item.node, store, width),
+            *node_trials(item.node, store, width),
             *_record(state, width),
         ]
     if kind == "error":
@@ -115,7 +119,13 @@ def describe(
             "its reconstruction. effect = error · gradient of the metric. A strong error node is a "
             "part of the computation that no feature here accounts for."
         )
-        return [*lines, (), *wrap([(words, "text")], width), *_ablation(item.node, store, width)]
+        return [
+            *lines,
+            (),
+            *wrap([(words, "text")], width),
+            *_ablation(item.node, store, width),
+            *node_trials(item.node, store, width),
+        ]
     what = "token" if kind == "token" else "position"
     words = (
         f"The {what} embedding that the model starts from here. A leaf: nothing is upstream. "
@@ -208,6 +218,7 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
             ],
             width,
         )
+        lines += edge_lines(item, store, width)
     return lines
 
 

@@ -9,7 +9,7 @@ from textual.keys import format_key
 
 from scd_tui.graph import parse_node
 from scd_tui.tui.bindings import all_keys
-from scd_tui.tui.rows import Item
+from scd_tui.tui.item import Item
 from scd_tui.tui.store import CircuitStore
 
 Focus = Literal["prompt", "filter", "completions", "circuit", "feature"]

@@ -25,6 +25,7 @@ from scd_tui.tui.paint import Columns, heading, root_text
 from scd_tui.tui.prompt_line import PromptLine
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.session import Session
+from scd_tui.tui.tally import crumbs, tally
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.view import Bar, Pane, PaneTitle
@@ -105,8 +106,10 @@ class MainScreen(Screen[None]):
             with self._boxes["circuit"]:
                 yield self._titles["circuit"]
                 with Vertical(classes="frame"):
+                    yield self.bar("crumbs")
                     yield self.bar("columns")
                     yield self.circuit_tree
+                    yield self.bar("tally")
                     yield self.bar("peek")
                     with self._filter_line:
                         yield self.bar("filter-name")
@@ -223,10 +226,14 @@ class MainScreen(Screen[None]):
         self._titles["circuit"].entitle(text, f"{rows.cursor + 1}/{len(rows)}" if len(rows) else "")
         columns = Columns.of(max(20, self.circuit_tree.scrollable_content_region.width))
         self.bar("columns").show(heading(columns) if len(rows) else [])
+        width = max(20, self.circuit_tree.size.width)
+        self.bar("tally").show(tally(rows, width) if rows.store.nodes else [])
 
     def draw_feature(self, top: bool = True) -> None:
         """What the row under the cursor is, from its first line if `top`."""
         item, store = self.circuit_tree.current, self._session.store
+        tree = self.circuit_tree
+        self.bar("crumbs").show(crumbs(item, tree.rows, max(20, tree.size.width)))
         self._titles["feature"].entitle(title(item, store))
         label = "" if item is None or item.node is None else self._label(item.node)
         if self.has_class("-narrow"):

@@ -12,14 +12,28 @@ import msgspec
 from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
 from scd_tui.numbers import bar, meter, percent, signed
 from scd_tui.text import visible
+from scd_tui.tui.experiments import removable
 from scd_tui.tui.ink import Ink, Span, fit, pad
-from scd_tui.tui.rows import Item
+from scd_tui.tui.item import Item
+from scd_tui.tui.outline import members
 from scd_tui.tui.store import CircuitStore
 
 NUMBER = 7
 """Cells of a signed number with three decimals, up to ±99.999."""
 NAME_CELLS = 12
 """Cells that the deepest row keeps for its name; guides that would take them are left out."""
+
+
+class RowState(msgspec.Struct, frozen=True):
+    """What a row shows beside its item: whether rows below it are on the screen, whether its node is
+    unfolded in a place above, and the sign that it is being computed."""
+
+    unfolded: bool = False
+    again: bool = False
+    spinner: str = ""
+
+
+PLAIN = RowState()
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -115,21 +129,59 @@ def row(
     store: CircuitStore,
     label: Callable[[NodeId], str],
     columns: Columns,
-    unfolded: bool = False,
+    state: RowState = PLAIN,
 ) -> list[Span]:
-    """The spans of one row, with rows below it on the screen or not; the widget cuts them."""
+    """The spans of one row; the widget cuts them."""
     if item.kind == "note":
         return [(guides(item, columns.name) + " ", "dim"), *_note(item, store)]
-    marker = ("▾" if unfolded else "▸") if foldable(item, store) else " "
+    marker = ("▾" if state.unfolded else "▸") if foldable(item, store) else " "
+    if state.spinner:
+        marker = state.spinner
+    elif state.again and not state.unfolded:
+        marker = "↑"
     lead: list[Span] = [(guides(item, columns.name), "dim"), (marker + " ", "dim")]
     if item.kind == "place":
-        return _place(item, store, label, columns, lead, unfolded)
+        return _place(item, store, label, columns, lead, state.unfolded)
+    if item.kind in ("pins", "super", "token"):
+        return [
+            *_named([*lead, *_set_name(item, store)], columns.name),
+            *_set(item, store, columns),
+        ]
     if item.kind == "group":
         return _group(item, store, columns, lead)
     if item.kind == "more":
         count = len(store.at(item.place)[1])
         return [*lead, (f"{count} more, met along edges", "dim")]
     return _node(item, store, label, columns, lead)
+
+
+def _set_name(item: Item, store: CircuitStore) -> list[Span]:
+    if item.kind == "pins":
+        return [("★ ", "key"), ("pinned", "heading")]
+    if item.kind == "super":
+        return [("◆ ", "key"), (visible(item.key), "name")]
+    position = int(item.key[1:])
+    return [(item.key + " ", "dim"), (short_token(store.token(position)), "token")]
+
+
+def _set(item: Item, store: CircuitStore, columns: Columns) -> list[Span]:
+    """Of nodes that were put together: their sum, where that means something, and what was measured."""
+    if item.kind == "token":
+        names = store.at_position(int(item.key[1:]))
+        empty = " " * (NUMBER + 2 + columns.bar + 1 + columns.exact)
+        return [(empty, "dim"), (f"{len(names)} nodes", "dim")]
+    names = [name for name in members(item, store) if name in store.nodes]
+    total = sum(store.nodes[name].effect for name in names)
+    spans: list[Span] = [
+        (" Σ", "dim"),
+        (signed(total, NUMBER) + " ", tone(total)),
+        (" " * columns.bar, "dim"),
+    ]
+    done = store.removals.get(frozenset(removable(names)))
+    if columns.exact:
+        exact = "" if done is None else signed(done.outcome.exact, columns.exact)
+        spans.append((exact.rjust(columns.exact), "good"))
+    return [*spans, (f" {len(names)} {'node' if len(names) == 1 else 'nodes'}", "dim")]
 
 
 def _named(spans: list[Span], width: int) -> list[Span]:
@@ -196,7 +248,10 @@ def _node(
 ) -> list[Span]:
     assert item.node is not None
     node = store.nodes.get(item.node)
-    spans = _named([*lead, *describe_node(item.node, store)], columns.name)
+    name: list[Span] = describe_node(item.node, store)
+    if item.kind == "node" and item.names_site:
+        name.insert(0, (parse_node(item.node).place + "/", "dim"))
+    spans = _named([*lead, *name], columns.name)
     if node is None:
         return spans
     if item.weight is not None:
@@ -213,6 +268,7 @@ def _node(
         ]
     if columns.exact:
         spans += _exact(node, edge=item.weight is not None, width=columns.exact)
+    spans += _signs(item, store)
     words = label(item.node)
     if item.kind == "root":
         words = "metric"
@@ -220,6 +276,19 @@ def _node(
         words = _kind_in_words(item.node)
         return [*spans, (f" {words}", "dim")]
     return [*spans, (f" {words}", "label" if item.kind != "root" else "dim")]
+
+
+def _signs(item: Item, store: CircuitStore) -> list[Span]:
+    """Pin, note, and the head that carried most of an edge."""
+    assert item.node is not None
+    signs = "★" * (item.node in store.marks.pins) + "✎" * (item.node in store.marks.notes)
+    spans: list[Span] = [(f" {signs}", "key")] if signs else []
+    if item.weight is not None and item.target is not None:
+        heads = store.heads_of(item.node, item.target)
+        if heads:
+            layer, head, _ = heads[0]
+            spans.append((f" L{layer}H{head}", "token"))
+    return spans
 
 
 def _kind_in_words(node: NodeId) -> str:

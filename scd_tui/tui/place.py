@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from scd_tui.history import View
-from scd_tui.tui.rows import Item, Rows
+from scd_tui.tui.item import Item
+from scd_tui.tui.rows import Rows
 
 
 def key_of(item: Item) -> str:
@@ -59,3 +60,15 @@ def restore(rows: Rows, view: View) -> None:
             break
         current, level = below, below.children or ()
     rows.show_open(current)
+
+
+def item_at(rows: Rows, path: Sequence[str]) -> Item | None:
+    """The row of these keys, or the last above it that there is."""
+    found: Item | None = None
+    level: Sequence[Item] = rows.top
+    for name in path:
+        item = next((one for one in level if key_of(one) == name), None)
+        if item is None:
+            break
+        found, level = item, rows.children_of(item)
+    return found

@@ -6,63 +6,15 @@ one deletion. Items keep their identity, and what was unfolded below them, while
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 from scd_tui.graph import NodeId, parse_node
+from scd_tui.tui.item import Item
+from scd_tui.tui.look import LeftOut, Look, left_out
+from scd_tui.tui.outline import below, home, top_level
 from scd_tui.tui.store import CircuitStore
 
-ItemKind = Literal["root", "place", "node", "group", "more", "note"]
-
-
-class Item:
-    """One row: what it shows, and its place in the tree.
-
-    `root` and `node` items show `node`; a `place` is a site (or the embeddings) of the whole
-    circuit; a `group` holds the edges into its parent's node that start at one place; `more` folds away the
-    nodes of a site that are known only because an edge starts in them; a `note` says that a node's
-    upstream is being computed, or why it is not there. `weight` is the weight of the edge into the
-    node two levels up, for nodes below a group.
-    """
-
-    __slots__ = ("children", "depth", "key", "kind", "last", "node", "open", "parent", "weight")
-
-    def __init__(
-        self,
-        kind: ItemKind,
-        key: str,
-        parent: "Item | None" = None,
-        node: NodeId | None = None,
-        weight: float | None = None,
-    ) -> None:
-        self.kind = kind
-        self.key = key
-        self.parent = parent
-        self.node = node
-        self.weight = weight
-        self.depth: int = 0 if parent is None else parent.depth + 1
-        self.last = False
-        self.open = False
-        self.children: list[Item] | None = None
-
-    @property
-    def place(self) -> str:
-        """The site name, `embed` or metric that the row belongs to."""
-        if self.kind in ("place", "group"):
-            return self.key
-        if self.node is not None:
-            return parse_node(self.node).place
-        return "" if self.parent is None else self.parent.place
-
-    @property
-    def target(self) -> NodeId | None:
-        """The node that a group, or an edge below it, leads into."""
-        item: Item | None = self if self.kind == "group" else self.parent
-        if item is None or item.kind != "group" or item.parent is None:
-            return None
-        return item.parent.node
-
-    def __repr__(self) -> str:
-        return f"Item({self.kind}, {self.key!r}, depth={self.depth}, open={self.open})"
+FOLDERS = ("pins", "super", "place", "token")
+"""Rows of the top level that have nodes below them which are not edges."""
 
 
 class Rows:
@@ -75,6 +27,8 @@ class Rows:
         self, store: CircuitStore | None = None, label: Callable[[NodeId], str] | None = None
     ) -> None:
         self.store = store or CircuitStore()
+        self.look = Look()
+        self._left_out: LeftOut | None = None
         self._label = label or (lambda node: "")
         self.top: list[Item] = []
         self.visible: list[Item] = []
@@ -98,6 +52,13 @@ class Rows:
         """How many built rows the filter keeps from the screen."""
         return max(0, self.searched - len(self.visible)) if self.filter else 0
 
+    @property
+    def left_out(self) -> LeftOut:
+        """How many nodes the look keeps from the screen, wherever they would stand."""
+        if self._left_out is None:
+            self._left_out = left_out(self.store, self.look)
+        return self._left_out
+
     # --- building -----------------------------------------------------------------------------
 
     def reset(self, store: CircuitStore) -> None:
@@ -108,10 +69,67 @@ class Rows:
         self._exempt.clear()
         self._built.clear()
         self.update()
+        self._open_first()
+
+    def _open_first(self) -> None:
         for index, item in enumerate(self.visible):
-            if item.kind == "place":
+            if item.kind in ("place", "token"):
                 self.unfold(index)
                 break
+
+    def set_look(self, look: Look) -> None:
+        """Group, sort and leave out otherwise. The cursor stays with its node, if that is shown."""
+        by, node = self.look.by, None if self.current is None else self.current.node
+        self.look = look
+        if look.by == by:
+            self.update()
+            return
+        self.top, self.visible = [], []
+        self._built.clear()
+        self._exempt.clear()
+        self.update()
+        self.cursor = 0
+        if node is None or (index := self.reveal(node)) is None:
+            self._open_first()
+        else:
+            self.cursor = index
+
+    def reveal(self, node: NodeId) -> int | None:
+        """Unfold what is above a node's own place, and return its index; None if it is not shown."""
+        level, path = self.top, home(node, self.store, self.look)
+        if node == self.store.root:
+            return next((n for n, item in enumerate(self.visible) if item.kind == "root"), None)
+        for key in path:
+            item = next((one for one in level if one.key == key and one.kind != "super"), None)
+            if item is None:
+                return None
+            if (index := self._index(item)) is None:
+                return None
+            self.unfold(index)
+            level = item.children or []
+        found = next((one for one in level if one.node == node and one.kind == "node"), None)
+        return None if found is None else self._index(found)
+
+    def first_place(self, item: Item) -> Item | None:
+        """Where a row's node was unfolded first, if that is elsewhere and still unfolded."""
+        if item.node is None or item.kind != "node":
+            return None
+        built = self._built.get(item.node)
+        if not built or built[0] is item or not built[0].open:
+            return None
+        return built[0]
+
+    def show_item(self, item: Item) -> int | None:
+        """Unfold what is above a row that is there already, and return its index."""
+        above = item.parent
+        changed = False
+        while above is not None:
+            changed = changed or not above.open
+            above.open = True
+            above = above.parent
+        if changed:
+            self._relist(self.current)
+        return self._index(item)
 
     def replace(self, store: CircuitStore) -> None:
         """Show the same circuit from another store: what is unfolded stays so."""
@@ -120,13 +138,12 @@ class Rows:
 
     def update(self) -> None:
         """Take in what the store has learned: new sites, new nodes, new edges."""
-        current = self.current
-        wanted: list[tuple[ItemKind, str, NodeId | None]] = []
-        if self.store.root is not None:
-            wanted.append(("root", self.store.root, self.store.root))
-        wanted += [("place", place, None) for place in self.store.places()]
-        known = {item.key: item for item in self.top}
-        self.top = [known.get(key) or Item(kind, key, None, node) for kind, key, node in wanted]
+        current, self._left_out = self.current, None
+        wanted = top_level(self.store, self.look)
+        known = {(item.kind, item.key): item for item in self.top}
+        self.top = [
+            known.get((kind, key)) or Item(kind, key, None, node) for kind, key, node, _ in wanted
+        ]
         for item in self.top:
             item.last = item is self.top[-1]
         for item in list(self._walk(self.top, lambda item: item.children is not None)):
@@ -136,7 +153,7 @@ class Rows:
 
     def update_node(self, node: NodeId) -> None:
         """Take in what the store has learned of one node's upstream, wherever it is unfolded."""
-        items = self._built.get(node, [])
+        items, self._left_out = self._built.get(node, []), None
         if not items:
             return
         current = self.current
@@ -147,8 +164,8 @@ class Rows:
             return
         for item in items:
             if item.open and (index := self._index(item)) is not None:
-                below = list(self._walk(item.children or [], lambda child: child.open))
-                self.visible[index + 1 : self.subtree_end(index)] = below
+                under = list(self._walk(item.children or [], lambda child: child.open))
+                self.visible[index + 1 : self.subtree_end(index)] = under
         self._put_cursor(current)
 
     def _index(self, item: Item) -> int | None:
@@ -195,7 +212,7 @@ class Rows:
         """Make the children of an item from the store; those that were there are kept."""
         known = {(child.kind, child.key): child for child in item.children or ()}
         children: list[Item] = []
-        for kind, key, node, weight in self._wanted(item):
+        for kind, key, node, weight in below(item, self.store, self.look):
             child = known.get((kind, key))
             if child is None:
                 child = Item(kind, key, item, node, weight)
@@ -211,29 +228,6 @@ class Rows:
         if item.children is None and item.node is not None and item.kind in ("node", "root"):
             self._built.setdefault(item.node, []).append(item)
         item.children = children
-
-    def _wanted(self, item: Item) -> list[tuple[ItemKind, str, NodeId | None, float | None]]:
-        """(kind, key, node, weight) of each child that the item should have."""
-        store = self.store
-        if item.kind == "place":
-            top, others = store.at(item.key)
-            rows: list[tuple[ItemKind, str, NodeId | None, float | None]] = [
-                ("node", name, name, None) for name in top
-            ]
-            return [*rows, ("more", "more", None, None)] if others else rows
-        if item.kind == "more":
-            return [("node", name, name, None) for name in store.at(item.place)[1]]
-        if item.kind == "group" and item.target is not None:
-            for group in store.upstream(item.target):
-                if group.place == item.key:
-                    return [("node", e.source, e.source, e.weight) for e in group.edges]
-            return []
-        if item.node is not None:
-            groups = store.upstream(item.node)
-            if groups:
-                return [("group", group.place, None, None) for group in groups]
-            return [("note", "note", item.node, None)]
-        return []
 
     def children_of(self, item: Item) -> list[Item]:
         """The rows below an item, made now if it was never opened."""
@@ -272,10 +266,10 @@ class Rows:
             self._exempt.add(item)
             self._relist(item)
         else:
-            below = list(self._walk(item.children or [], lambda child: child.open))
-            self.visible[index + 1 : index + 1] = below
+            under = list(self._walk(item.children or [], lambda child: child.open))
+            self.visible[index + 1 : index + 1] = under
             if self.cursor > index:
-                self.cursor += len(below)
+                self.cursor += len(under)
         return True
 
     def fold(self, index: int) -> bool:
@@ -296,27 +290,10 @@ class Rows:
             self.cursor -= end - index - 1
         return True
 
-    def reveal(self, node: NodeId) -> int | None:
-        """Unfold what is above a node's row among those of its own site. Returns where it then is."""
-        place = parse_node(node).place
-        for item in self.top:
-            if item.node == node:
-                return self.visible.index(item)
-            if item.kind == "place" and item.key == place:
-                for child in self.children_of(item):
-                    below = self.children_of(child) if child.kind == "more" else [child]
-                    found = next((one for one in below if one.node == node), None)
-                    if found is not None:
-                        item.open = True
-                        child.open = child.open or child.kind == "more"
-                        self._relist(found)
-                        return self.cursor
-        return None
-
     def unfolded(self, index: int) -> bool:
         """Whether rows below the row at `index` are on the screen, by folding or by the filter."""
-        below = index + 1
-        return below < len(self.visible) and (self.visible[below].depth > self.visible[index].depth)
+        after = index + 1
+        return after < len(self.visible) and (self.visible[after].depth > self.visible[index].depth)
 
     def subtree_end(self, index: int) -> int:
         """Index after the last visible row below the row at `index`."""
@@ -335,9 +312,9 @@ class Rows:
         self._relist(current)
 
     def unfold_all(self) -> None:
-        """Open every site, so that all top nodes are seen at once."""
+        """Open every site (or token), so that all top nodes are seen at once."""
         for item in self.top:
-            if item.kind == "place":
+            if item.kind in FOLDERS:
                 if item.children is None:
                     self._rebuild(item)
                 item.open = True
@@ -354,7 +331,7 @@ class Rows:
         current = self.current
         if text and not self.filter:
             for item in self.top:
-                if item.kind == "place" and item.children is None:
+                if item.kind in FOLDERS and item.children is None:
                     self._rebuild(item)
         self.filter = text
         self._exempt.clear()

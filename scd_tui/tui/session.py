@@ -24,6 +24,7 @@ from scd_tui.graph import (
 )
 from scd_tui.text import visible
 from scd_tui.tui.choice import Choice, choice_of
+from scd_tui.tui.experiments import Experiments
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import (
@@ -150,6 +151,7 @@ class Session:
         self._waiting: tuple[str, Choice] | None = None
         self._asked: tuple[str, Choice] = ("", Choice())
         self._again = False
+        self.experiments = Experiments(self, lambda: self._notice(Change.VALUES))
         self._has = self.wanted_model  # the model that the worker has, or was asked to load
         if circuit is not None:
             self._open(circuit)
@@ -212,7 +214,12 @@ class Session:
     def running(self) -> bool:
         """Whether a request is unfinished that `cancel` would end."""
         return bool(
-            self._making or self._completing or self._upstream or self._ablations or self._waiting
+            self._making
+            or self._completing
+            or self._upstream
+            or self._ablations
+            or self._waiting
+            or self.experiments.requests
         )
 
     # --- the worker's life --------------------------------------------------------------------
@@ -254,6 +261,7 @@ class Session:
         self._ablations.clear()
         self._inspections.clear()
         self._upstream.clear()
+        self.experiments.forget()
         # What there is of an unfinished circuit stays on the screen.
         self._before = None
         for shown in (self._past, self._future):
@@ -396,7 +404,7 @@ class Session:
         if self.store.upstream_state(node) not in ("unknown", "failed"):
             return
         if self._circuit_request is None:
-            self.store.mark_failed(node, self._why_not("compute it"))
+            self.store.mark_failed(node, self.why_not("compute it"))
         else:
             number = self._request(Upstream, circuit=self._circuit_request, node=node)
             if number is not None:
@@ -412,7 +420,7 @@ class Session:
         elif kind == "root":
             self.say("the metric itself cannot be removed: choose a feature or an error", "warn")
         elif self._circuit_request is None:
-            self.say(self._why_not("measure it"), "warn")
+            self.say(self.why_not("measure it"), "warn")
         elif node not in self._ablations.values():
             number = self._request(Ablate, circuit=self._circuit_request, node=node)
             if number is not None:
@@ -438,12 +446,14 @@ class Session:
         if not self.running:
             return False
         self._waiting = None
-        for number in (self._making, self._completing, *self._upstream, *self._ablations):
+        asked = (*self._upstream, *self._ablations, *self.experiments.requests)
+        for number in (self._making, self._completing, *asked):
             if number is not None:
                 self._request(Cancel, request=number)
         self._completing = None
         self._ablations.clear()
         self._upstream.clear()
+        self.experiments.forget()
         for node in self.store.clear_pending("cancelled: enter asks again"):
             self._notice(Change.UPSTREAM, node)
         self._drop_partial()
@@ -467,7 +477,7 @@ class Session:
         self.message, self.level = message, level
         self._notice(Change.STATUS)
 
-    def _why_not(self, what: str) -> str:
+    def why_not(self, what: str) -> str:
         if self.phase == "none":
             return NOT_HERE
         if self.phase == "gone":
@@ -493,6 +503,25 @@ class Session:
             self.partial = False
             self._notice(Change.CIRCUIT)
 
+    @property
+    def circuit_request(self) -> int | None:
+        """The worker's number for the circuit that is shown; None where it has it not."""
+        return self._circuit_request
+
+    def request(self, kind: type[Message], stage: str = "", **fields: object) -> int | None:
+        """Send a request; `stage` is what the progress line says until it is `done`."""
+        number = self._request(kind, **fields)
+        if number is not None and stage:
+            self.busy = Busy(number, stage)
+            self.say("")
+        return number
+
+    def done(self, request: int) -> None:
+        """The progress line has no more to say of a request."""
+        if self.busy is not None and self.busy.request == request:
+            self.busy = None
+            self._notice(Change.STATUS)
+
     def _request(self, kind: type[Message], **fields: object) -> int | None:
         try:
             return self._send(kind, **fields)
@@ -508,6 +537,8 @@ class Session:
 
     def handle(self, event: Event) -> None:
         """Take in one message of the worker."""
+        if self.experiments.handle(event) and not isinstance(event, Progress):
+            return
         match event:
             case Progress():
                 self._progress(event)
@@ -541,7 +572,8 @@ class Session:
 
     def _progress(self, event: Progress) -> None:
         current = (self._loading, self._making, self._completing)
-        if event.request in current or event.request in self._ablations:
+        asked = (*self._ablations, *self.experiments.requests)
+        if event.request in current or event.request in asked:
             self.busy = Busy(event.request, visible(event.stage), event.done, event.total)
             self._notice(Change.STATUS)
 

@@ -15,6 +15,7 @@ from scd_tui.graph import (
     SITE_KINDS,
     Circuit,
     Edge,
+    Marks,
     Node,
     NodeId,
     SiteSummary,
@@ -24,7 +25,7 @@ from scd_tui.graph import (
     parse_site,
 )
 from scd_tui.text import visible
-from scd_tui.worker.protocol import Ablated
+from scd_tui.worker.protocol import Ablated, EdgeWasCut, HeadsFound, Removed
 
 UpstreamState = Literal["known", "leaf", "unknown", "pending", "failed"]
 
@@ -68,7 +69,11 @@ class CircuitStore:
         self.trust: Trust | None = None
         self.nodes: dict[NodeId, Node] = {}
         self.sites: dict[str, SiteSummary] = {}
+        self.marks = Marks()
         self.ablations: dict[NodeId, Ablated] = {}
+        self.removals: dict[frozenset[NodeId], Removed] = {}
+        self.cuts: dict[tuple[NodeId, NodeId], EdgeWasCut] = {}
+        self.heads: dict[NodeId, HeadsFound] = {}
         self.activations: dict[str, tuple[float, ...]] = {}
         self._largest = {False: 0.0, True: 0.0}
         self._upstream: dict[NodeId, tuple[Group, ...]] = {}
@@ -76,6 +81,7 @@ class CircuitStore:
         self._failed: dict[NodeId, str] = {}
         self._by_place: dict[str, list[NodeId]] = {}
         self._new: list[NodeId] = []
+        self._original: frozenset[NodeId] = frozenset()
 
     @classmethod
     def of(cls, circuit: Circuit) -> "CircuitStore":
@@ -86,6 +92,9 @@ class CircuitStore:
     def finish(self, circuit: Circuit) -> None:
         """Take in a whole circuit."""
         self.circuit = circuit
+        self._original = frozenset(node.id for node in circuit.nodes)
+        if not self.marks.nodes:
+            self.marks = circuit.marks
         self.trust = circuit.trust or self.trust
         self.tokens = [visible(token.text) for token in circuit.tokens]
         self.root = circuit.target.root
@@ -169,6 +178,11 @@ class CircuitStore:
             return "pending"
         return "failed" if node in self._failed else "unknown"
 
+    @property
+    def pending(self) -> bool:
+        """Whether the edges into any node are being computed."""
+        return bool(self._pending)
+
     def failure(self, node: NodeId) -> str:
         return self._failed.get(node, "")
 
@@ -195,6 +209,24 @@ class CircuitStore:
         top = [name for name in names if self.nodes[name].top]
         return top, [name for name in names if not self.nodes[name].top]
 
+    def at_position(self, position: int) -> list[NodeId]:
+        """Every node that is known at a token, but for the root."""
+        names = (name for name in self.nodes if name != self.root)
+        return [name for name in names if parse_node(name).position == position]
+
+    def is_original(self, node: NodeId) -> bool:
+        """Whether the circuit was made with the node, and did not learn of it since."""
+        return node in self._original
+
+    def heads_of(self, source: NodeId, target: NodeId) -> list[tuple[int, int, float]]:
+        """(layer, head, weight) of each head that carried an edge, the strongest first."""
+        found = self.heads.get(target)
+        if found is None or source not in found.sources:
+            return []
+        index = found.sources.index(source)
+        parts = [(part.layer, part.head, part.weights[index]) for part in found.heads]
+        return sorted((p for p in parts if p[2] != 0.0), key=lambda part: -abs(part[2]))
+
     def token(self, position: int) -> str:
         """The cleaned text of the token at `position`, with its leading space; "" if there is none."""
         return self.tokens[position] if 0 <= position < len(self.tokens) else ""
@@ -212,6 +244,11 @@ class CircuitStore:
         Embeddings can be stronger than all that is computed from them, so they have their own scale.
         """
         return self._largest[parse_node(node).site is None]
+
+    @property
+    def largest_at_sites(self) -> float:
+        """The largest |effect| of all nodes but the embeddings."""
+        return self._largest[False]
 
     def take_new(self) -> list[NodeId]:
         """Nodes that have come since this was last asked."""
@@ -241,4 +278,5 @@ class CircuitStore:
             edges=tuple(edges.values()),
             expanded=expanded,
             trust=self.trust,
+            marks=self.marks,
         )

@@ -2,21 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
+import msgspec
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 
 from scd_tui.graph import NodeId
 from scd_tui.history import View
 from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span
-from scd_tui.tui.paint import Columns, row
+from scd_tui.tui.item import Item
+from scd_tui.tui.look import BY, LEVELS, ORDER_WORDS, ORDERS, threshold
+from scd_tui.tui.paint import Columns, RowState, row
 from scd_tui.tui.place import restore
-from scd_tui.tui.rows import Item, Rows
+from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
+from scd_tui.tui.trail import Trail
 from scd_tui.tui.view import Pane, strip_of
+from scd_tui.worker.protocol import Way
 
 WELCOME: tuple[Line, ...] = (
     (("  Type a prompt and press ", "dim"), ("enter", "key"), (": the likeliest", "dim")),
@@ -27,6 +34,10 @@ WELCOME: tuple[Line, ...] = (
     (("  p", "key"), ("   chooses from the prompt sets", "dim")),
     (("  ?", "key"), ("   shows every key", "dim")),
 )
+
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+SPIN_SECONDS = 0.12
 
 
 class CircuitTree(Pane):
@@ -45,6 +56,21 @@ class CircuitTree(Pane):
             super().__init__()
             self.node = node
 
+    class NeighbourWanted(Message):
+        """The node that lies this way from a node is wanted."""
+
+        def __init__(self, node: NodeId, way: Way) -> None:
+            super().__init__()
+            self.node = node
+            self.way = way
+
+    class Told(Message):
+        """There is something to say of what a key did."""
+
+        def __init__(self, words: str) -> None:
+            super().__init__()
+            self.words = words
+
     class FilterWanted(Message):
         """The filter key was pressed."""
 
@@ -52,6 +78,11 @@ class CircuitTree(Pane):
         super().__init__(id=name)
         self._label = label
         self.rows = Rows(label=label)
+        self.trail = Trail()
+        self._kept: WeakKeyDictionary[CircuitStore, tuple[Rows, Trail]] = WeakKeyDictionary()
+        self._towards: NodeId | None = None
+        self._spinner: Timer | None = None
+        self._frame = 0
         self.welcome: tuple[Line, ...] = WELCOME
 
     @property
@@ -64,9 +95,32 @@ class CircuitTree(Pane):
 
     def draw(self, y: int, width: int) -> tuple[Sequence[Span], bool]:
         item = self.rows.visible[y]
-        columns = Columns.of(width)
-        spans = row(item, self.rows.store, self._label, columns, self.rows.unfolded(y))
+        state = RowState(
+            unfolded=self.rows.unfolded(y),
+            again=self.rows.first_place(item) is not None,
+            spinner=SPINNER[self._frame % len(SPINNER)] if self._computing(item) else "",
+        )
+        spans = row(item, self.rows.store, self._label, Columns.of(width), state)
         return spans, y == self.rows.cursor
+
+    def _computing(self, item: Item) -> bool:
+        return item.node is not None and self.rows.store.upstream_state(item.node) == "pending"
+
+    def _spin(self) -> None:
+        """Turn the spinners for as long as there are any, and not a moment longer."""
+        if self._spinner is None and self.rows.store.pending:
+            self._spinner = self.set_interval(SPIN_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        if not self.rows.store.pending:
+            if self._spinner is not None:
+                self._spinner.stop()
+            self._spinner = None
+            return
+        self._frame += 1
+        top = self.scroll_offset.y
+        shown = enumerate(self.rows.visible[top : top + self.size.height], top)
+        self.redraw(*(y for y, item in shown if self._computing(item)))
 
     def render_line(self, y: int) -> Strip:
         if len(self.rows) or not 0 < y <= len(self.welcome):
@@ -76,8 +130,19 @@ class CircuitTree(Pane):
     # --- what the app tells it ----------------------------------------------------------------
 
     def show(self, store: CircuitStore) -> None:
-        """Show another circuit, from its top."""
-        self.rows.reset(store)
+        """Show another circuit: as it was left if it was shown before, else from its top."""
+        look = self.rows.look
+        if store in self._kept:
+            self.rows, self.trail = self._kept[store]
+            if look.only is not None and self.rows.look.only is None:
+                look = msgspec.structs.replace(look, only=None)
+            self.rows.set_look(look)
+        else:
+            self.rows, self.trail = Rows(label=self._label), Trail()
+            self.rows.look = msgspec.structs.replace(look, only=None)
+            self.rows.reset(store)
+            self._kept[store] = (self.rows, self.trail)
+        self._towards = None
         self.scroll_to(y=0, animate=False, force=True)
         self._changed()
 
@@ -88,18 +153,18 @@ class CircuitTree(Pane):
     def upstream_changed(self, node: NodeId) -> None:
         self.rows.update_node(node)
         self._changed()
+        current = self.current
+        if node == self._towards and current is not None and current.node == node:
+            if self.rows.store.upstream_state(node) == "known":
+                self.action_strongest()
+            elif self.rows.store.upstream_state(node) == "failed":
+                self._towards = None
+        self._spin()
 
     def restore(self, view: View) -> None:
         """Unfold what was unfolded, and put the cursor where it was."""
         restore(self.rows, view)
         self._changed()
-
-    def reveal(self, node: NodeId) -> bool:
-        """Put the cursor on a node at its own site. Returns whether there is one."""
-        if self.rows.reveal(node) is None:
-            return False
-        self._changed()
-        return True
 
     def welcome_back(self, lines: Sequence[Line]) -> None:
         """Say more while there is no circuit yet."""
@@ -126,6 +191,99 @@ class CircuitTree(Pane):
             self.redraw(old, self.rows.cursor)
             self.keep_visible(self.rows.cursor)
             self.post_message(self.Moved())
+
+    def jump(self, to: int | None) -> bool:
+        """Go to a row in a way that `back` undoes. Returns whether there is such a row."""
+        if to is None:
+            return False
+        if to != self.rows.cursor:
+            self.trail.leave(self.current)
+        self._scrolled_to(to)
+        return True
+
+    def _scrolled_to(self, to: int) -> None:
+        """Rows above may have been unfolded on the way: everything is drawn again."""
+        self.rows.move(to)
+        self._changed()
+
+    def jump_to_node(self, node: NodeId) -> bool:
+        """Go to a node's own place. Returns whether it is shown in this view."""
+        here = self.current
+        index = self.rows.reveal(node)
+        if index is None:
+            return False
+        self.trail.leave(here)
+        self._scrolled_to(index)
+        return True
+
+    def back(self) -> bool:
+        return self._return(self.trail.back(self.rows))
+
+    def forward(self) -> bool:
+        return self._return(self.trail.forward(self.rows))
+
+    def _return(self, item: Item | None) -> bool:
+        index = None if item is None else self.rows.show_item(item)
+        if index is None:
+            return False
+        self._scrolled_to(index)
+        return True
+
+    def action_target(self) -> None:
+        """To the node that this one leads into: two rows up in the tree, or the metric."""
+        item = self.current
+        while item is not None and item.kind not in ("group", "root"):
+            item = item.parent
+        if item is not None and item.kind == "group" and item.parent is not None:
+            self.jump(self.rows.show_item(item.parent))
+        elif self.rows.store.root is not None:
+            self.jump(self.rows.reveal(self.rows.store.root))
+
+    def action_strongest(self) -> None:
+        """Unfold the node and go to the strongest edge into it, once that is known."""
+        item = self.current
+        if item is None or item.node is None:
+            return
+        state = self.rows.store.upstream_state(item.node)
+        if state == "leaf":
+            self.post_message(self.Told("an embedding: nothing is upstream of it"))
+            return
+        self._towards = item.node
+        if not item.open:
+            self._unfold()
+        elif state != "known":
+            self._ask(item)
+        if self.rows.store.upstream_state(item.node) != "known":
+            return
+        self._towards = None
+        edges = [
+            child
+            for group in item.children or ()
+            for child in (self.rows.children_of(group) if group.kind == "group" else ())
+        ]
+        if not edges:
+            self.post_message(self.Told("no edge into it is shown"))
+            return
+        strongest = max(edges, key=lambda one: abs(one.weight or 0.0))
+        self.jump(self.rows.show_item(strongest))
+
+    def action_first_place(self) -> None:
+        """To where this row's node was unfolded first, or else to its place in the view."""
+        item = self.current
+        if item is None or item.node is None:
+            return
+        first = self.rows.first_place(item)
+        if first is not None:
+            self.jump(self.rows.show_item(first))
+        elif not self.jump_to_node(item.node):
+            self.post_message(self.Told("its own place is hidden: + and e show more"))
+
+    def action_neighbour(self, way: Way) -> None:
+        item = self.current
+        if item is None or item.node is None:
+            self.post_message(self.Told("put the cursor on a node first"))
+        else:
+            self.post_message(self.NeighbourWanted(item.node, way))
 
     def action_move(self, step: int) -> None:
         self.go(self.rows.cursor + step)
@@ -208,6 +366,40 @@ class CircuitTree(Pane):
 
     def action_fold_all(self) -> None:
         self.rows.fold_all()
+        self._changed()
+
+    # --- the look -----------------------------------------------------------------------------
+
+    def look(self, **changes: object) -> None:
+        """Look at the tree otherwise from now on."""
+        self.rows.set_look(msgspec.structs.replace(self.rows.look, **changes))
+        self._changed()
+
+    def action_by(self) -> None:
+        by = BY[(BY.index(self.rows.look.by) + 1) % len(BY)]
+        self.look(by=by)
+        self.post_message(self.Told(f"nodes by {by}"))
+
+    def action_order(self) -> None:
+        order = ORDERS[(ORDERS.index(self.rows.look.order) + 1) % len(ORDERS)]
+        self.look(order=order)
+        self.post_message(self.Told(f"sorted by {ORDER_WORDS[order]}"))
+
+    def action_level(self, step: int) -> None:
+        level = max(0, min(len(LEVELS) - 1, self.rows.look.level + step))
+        self.look(level=level)
+        least = threshold(self.rows.store, self.rows.look)
+        share = f"{100 * LEVELS[level]:g}% of the largest effect"
+        self.post_message(
+            self.Told(f"shown from {least:.4f} on, {share}" if level else "however weak, shown")
+        )
+
+    def action_errors(self) -> None:
+        self.look(errors=not self.rows.look.errors)
+
+    def marks_changed(self) -> None:
+        """Pins, notes or supernodes are others than before."""
+        self.rows.update()
         self._changed()
 
     def action_filter(self) -> None:

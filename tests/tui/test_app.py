@@ -1,13 +1,13 @@
 import asyncio
 import json
 import stat
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
+from tui.driving import run, settle
 from tui.samples import PROMPT, SITES, FakeWorker, Records, circuit, site_nodes, summary
 from tui.screen import dump, make_app
 from tui.scripted import answer
@@ -24,31 +24,6 @@ from scd_tui.tui.modals import PromptList
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker import protocol as p
-
-Test = Callable[[ScdApp, Pilot[int]], Awaitable[None]]
-
-
-def run(test: Test, size: tuple[int, int] = (140, 40), **options: Any) -> None:
-    async def main() -> None:
-        app = make_app(**options)
-        async with app.run_test(size=size) as pilot:
-            await settle(pilot)
-            await test(app, pilot)
-
-    asyncio.run(main())
-
-
-async def settle(pilot: Pilot[int]) -> None:
-    """Wait for what is on its way: answers, the cursor's rest, threads."""
-    app = pilot.app
-    assert isinstance(app, ScdApp)
-    async with asyncio.timeout(30):
-        for _ in range(2):
-            await pilot.pause()
-            while app.main._rest is not None:
-                await pilot.pause(0.02)
-            await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def test_the_first_frame_is_there_before_the_worker_is_started() -> None:
@@ -540,7 +515,7 @@ def test_the_configuration_sets_keys_theme_and_what_is_asked_for() -> None:
     workers: list[FakeWorker] = []
     config = Config(
         theme="scd-light",
-        keys={"node.ablate": "X"},
+        keys={"node.ablate": "Z"},
         defaults=Defaults(metric="logp", top=3, completions=4),
     )
 
@@ -551,7 +526,7 @@ def test_the_configuration_sets_keys_theme_and_what_is_asked_for() -> None:
         assert (request.metric, request.settings.top) == ("logp", 3)  # type: ignore[attr-defined]
         await pilot.press("j", "j", "x")
         assert not workers[0].of(p.Ablate)
-        await pilot.press("X")
+        await pilot.press("Z")
         assert workers[0].of(p.Ablate)
 
     run(test, workers=workers, config=config)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tui.samples import LAST, LEAVES, SITES, circuit, edges_into, site_nodes, summary
 
 from scd_tui.graph import Edge, Node, NodeId, Site, feature_id
-from scd_tui.tui.rows import Item, Rows
+from scd_tui.tui.item import Item
+from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
 
 

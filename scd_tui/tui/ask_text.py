@@ -1,0 +1,41 @@
+"""One line of text, asked for over the main screen."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from scd_tui.text import visible
+from scd_tui.tui.bindings import key
+from scd_tui.tui.data_input import DataInput
+
+
+class AskText(ModalScreen[str | None]):
+    """Answers with the text, None where it was given up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [key("modal.close", "escape", "close", "close", "esc")]
+
+    def __init__(self, title: str, value: str, hint: str) -> None:
+        super().__init__()
+        self._title, self._value, self._hint = title, value, hint
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(visible(self._title))
+            dialog.border_subtitle = Content("enter · esc")
+            yield DataInput(self._value, placeholder=self._hint, name="text")
+
+    def on_mount(self) -> None:
+        self.query_one(DataInput).focus()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
