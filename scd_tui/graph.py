@@ -354,6 +354,7 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
 
     `sources` maps a site's name to the id under which its features are labelled, where there is one.
     `neuronpedia` is Neuronpedia's name of the model, "" where the sources are not on Neuronpedia.
+    `training_context` is how many tokens the texts had that the dictionaries were trained on, if known.
     """
 
     name: str
@@ -366,6 +367,7 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
     context: int
     vocabulary: int
     prepends_bos: bool = False
+    training_context: int | None = None
     sites: tuple[Site, ...] = ()
     sources: dict[str, str] = {}
     neuronpedia: str = ""

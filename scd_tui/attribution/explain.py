@@ -18,6 +18,7 @@ from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust,
 from scd_tui.graph import (
     Circuit,
     Metric,
+    ModelIdentity,
     NodeId,
     NodeRef,
     Settings,
@@ -154,9 +155,27 @@ def explain(
         expanded=graph.expanded,
         flow=graph.flow,
         seconds={"reading": read_at - start, "attribution": done - read_at},
-        notes=warnings(wanted),
+        notes=(*warnings(wanted), *cautions(loaded.identity, len(question.tokens)), *loaded.notes),
     )
     return Explanation(loaded, attribution, circuit)
+
+
+def cautions(model: ModelIdentity, tokens: int) -> tuple[str, ...]:
+    """What a reader of a circuit of so many tokens should know of its dictionaries."""
+    found = []
+    failed = sum(1 for gate in model.gate if gate.passed is False)
+    if failed:
+        found.append(
+            f"{failed} of {len(model.gate)} dictionaries failed the load gate: what they say of "
+            "this prompt means little (scd-tui check tells more)"
+        )
+    trained = model.training_context
+    if trained is not None and tokens > trained:
+        found.append(
+            f"the prompt has {tokens} tokens and the dictionaries were trained on texts of {trained}: "
+            "what they say of later positions is less sure"
+        )
+    return tuple(found)
 
 
 def measure(explanation: Explanation) -> Iterator[tuple[dict[NodeRef, float], int, int]]:

@@ -14,6 +14,7 @@ from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.memory import emptied, give_back, ran_out, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
+from scd_tui.attribution.placing import Way, ways
 from scd_tui.attribution.prepared import load_prepared, prepare, prepared_folder
 from scd_tui.attribution.pretrained import lies_mapped, load_pretrained
 from scd_tui.catalog.cached import Kept, require, revisions
@@ -45,14 +46,13 @@ def load(
     on_progress: OnProgress = lambda stage, done, total: None,
     *,
     stream: bool = False,
-    max_memory: Mapping[int, int] | None = None,
 ) -> LoadedModel:
     """Load a model and its dictionaries in float32, whatever they are stored in. No network is used.
 
-    With `stream` the dictionaries' weights stay in files, mapped into memory, and are read from there site
-    by site: that takes no memory of our own. Without, and where memory runs out, it is done again like
-    that, and the model's notes say so. With `max_memory` (bytes by number of a CUDA device) the model is
-    spread over several devices, and each dictionary is read where its site is.
+    How is decided before anything is loaded, from sizes and from what memory is free (`placing`): all on
+    the device; or the dictionaries' weights in files, mapped into memory, and read from there site by
+    site, as always with `stream`; or the model spread over several GPUs. Where memory runs out
+    all the same the next way is tried, and the model's notes say so.
     `on_progress(stage, done, total)` is called as pieces arrive; what it raises ends the loading.
     Raises InputError when a dictionary does not fit the model, RunError when something is not downloaded,
     damaged, or larger than memory.
@@ -62,30 +62,26 @@ def load(
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     here = require(spec)
-    try:
-        return _load(spec, here, device, on_progress, stream=stream, max_memory=max_memory)
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-    give_back(device)
+    chosen, why = ways(spec, device, stream=stream)
     where = device_label(device)
-    if stream:
-        raise RunError(f"{spec.name} does not fit into the memory of {where}: use another device")
-    on_progress("out of memory: the dictionaries stay in their files", 0, 1)
-    try:
-        loaded = _load(spec, here, device, on_progress, stream=True, max_memory=max_memory)
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out(error):
-            raise
-        raise RunError(
-            f"{spec.name} does not fit into the memory of {where}, its dictionaries in their files or "
-            "not: use another device"
-        ) from None
-    note = (
-        f"{where} ran out of memory with all dictionaries in it, so they are read from their files, "
-        "which is slower: `--stream` does so from the start"
+    notes: tuple[str, ...] = (f"{chosen[0].words}: {why}",) if why else ()
+    for n, way in enumerate(chosen):
+        if n > 0:
+            notes += (
+                f"{where} ran out of memory as {chosen[n - 1].words}, so it is {way.words}, which is "
+                "slower",
+            )
+            on_progress(f"out of memory: now {way.words}", 0, 1)
+        try:
+            return replace(_load(spec, here, device, on_progress, way), notes=notes)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        give_back(device)
+    raise RunError(
+        f"{spec.name} does not fit into the memory of {where}, tried "
+        f"{' and '.join(way.words for way in chosen)}: use another device"
     )
-    return replace(loaded, notes=(note,))
 
 
 def _load(
@@ -93,23 +89,21 @@ def _load(
     here: Kept,
     device: torch.device,
     on_progress: OnProgress,
-    *,
-    stream: bool,
-    max_memory: Mapping[int, int] | None,
+    way: Way,
 ) -> LoadedModel:
     total = 1 + len(spec.dictionaries)
-    on_progress("loading the model", 0, total)
-    model = _model(spec, here, device, max_memory)
+    on_progress(f"loading the model, {way.words}", 0, total)
+    model = _model(spec, here, device, way.max_memory or None)
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
         name = source.name if isinstance(source, Path) else f"{source.id} of {source.release}"
         if site.layer >= model.layers or not model.has(site):
             raise InputError(f"{name} is at {site}, and the model has no such place")
-        where = torch.device("cpu") if stream else model.device_at(site)
-        sae = _sae(source, here, where, stream=stream)
+        where = torch.device("cpu") if way.stream else model.device_at(site)
+        sae = _sae(source, here, where, stream=way.stream)
         _require_fit(name, site, sae, model)
-        dictionaries[site] = Dictionary(site, sae, in_place=stream)
+        dictionaries[site] = Dictionary(site, sae, in_place=way.stream)
         emptied(sae)
         trim()  # or what laying each out took on the way adds up
     on_progress("loaded", total, total)
@@ -125,6 +119,7 @@ def _load(
         context=model.context,
         vocabulary=model.vocabulary,
         prepends_bos=spec.prepends_bos,
+        training_context=spec.training_context,
         sites=tuple(dictionaries),
         sources=dict(spec.sources),
         neuronpedia=spec.neuronpedia or "",

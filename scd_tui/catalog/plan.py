@@ -139,6 +139,10 @@ class Plan:
         files = self.file_bytes if self.kind == "resident" else 0
         return self.device_bytes or self.ram_bytes + files
 
+    @property
+    def amount_in_words(self) -> str:
+        return in_bytes(self.amount)
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -159,7 +163,7 @@ class Planned:
         best = self.best
         if best is None:
             return f"does not fit: {self.why}"
-        said = f"{best.words}, {in_bytes(best.amount)}"
+        said = f"{best.words}, {best.amount_in_words}"
         return f"{said}: {self.why}" if self.why else said
 
 

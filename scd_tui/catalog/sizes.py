@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scd_tui.catalog.cached import kept
+from scd_tui.catalog.cached import cached_file, kept
 from scd_tui.catalog.folders import read_json
+from scd_tui.catalog.hub_files import HubFile
 from scd_tui.catalog.plan import ACTIVE, TOKENS, DictionarySize, Needs, needs
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, Shape
 from scd_tui.errors import InputError
@@ -135,19 +136,32 @@ def _header(path: Path) -> dict[str, Any]:
 
 def _size(source: Path | HubDictionary) -> DictionarySize | None:
     if isinstance(source, Path):
-        config = read_json(source / "cfg.json")
-        d_in, width = _first(config, ("d_in",)), _first(config, ("d_sae",))
-        if d_in is None or width is None:
-            return None
-        arguments = config.get("activation_fn_kwargs")
-        k = _first(config, ("k",)) or _first(
-            arguments if isinstance(arguments, dict) else {}, ("k",)
-        )
-        mapped = str(config.get("dtype")).removeprefix("torch.") == "float32"
-        return DictionarySize(d_in, width, k or ACTIVE, mapped)
+        return _size_in(source / "cfg.json")
+    if source.layout == "sae_lens":
+        name = f"{source.path}/cfg.json"
+        here = cached_file(HubFile(source.repo, name, source.revision))
+        found = None if here is None else _size_in(here)
+        if found is not None:
+            return replace(found, mapped=found.mapped and not _folded(source), copied=True)
     if source.d_in is None or source.width is None:
         return None
     active = source.k or round(source.published.l0 or 0) or ACTIVE
-    folded = source.normalisation == "expected_average_only_in"
-    mapped = source.layout == "sae_lens" and source.dtype == "float32" and not folded
+    mapped = source.layout == "sae_lens" and source.dtype == "float32" and not _folded(source)
     return DictionarySize(source.d_in, source.width, active, mapped, copied=True)
+
+
+def _folded(source: HubDictionary) -> bool:
+    """Whether a scale is multiplied into the weights as they are loaded."""
+    return source.normalisation == "expected_average_only_in"
+
+
+def _size_in(path: Path) -> DictionarySize | None:
+    """Of a sae_lens dictionary, by its configuration."""
+    config = read_json(path)
+    d_in, width = _first(config, ("d_in",)), _first(config, ("d_sae",))
+    if d_in is None or width is None:
+        return None
+    arguments = config.get("activation_fn_kwargs")
+    k = _first(config, ("k",)) or _first(arguments if isinstance(arguments, dict) else {}, ("k",))
+    mapped = str(config.get("dtype")).removeprefix("torch.") == "float32"
+    return DictionarySize(d_in, width, k or ACTIVE, mapped)

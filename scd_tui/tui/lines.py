@@ -139,10 +139,13 @@ def last_words(session: Session, width: int) -> list[Line]:
 
 
 def prompt_count(session: Session) -> list[Span]:
-    """How long the prompt is, and how long it may be."""
+    """How long the prompt is, and how long it may be; or how long the dictionaries' texts were, if less."""
     count = len(session.tokens)
     if not count:
         return []
-    context = session.model.context if session.model is not None else 0
-    of = f"/{context}" if context else ""
+    model = session.model
+    trained = model.training_context if model is not None else None
+    if trained is not None and count > trained:
+        return [(f"{count} tokens, trained on {trained} ", "warn")]
+    of = f"/{model.context}" if model is not None and model.context else ""
     return [(f"{count}{of} tokens ", "dim")]

@@ -19,7 +19,7 @@ from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.detail import describe, metric_spans, peek, title
 from scd_tui.tui.hints import Focus, Now, first_keys, hints
-from scd_tui.tui.ink import Span, between
+from scd_tui.tui.ink import Span, between, width_of
 from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.paint import Columns, heading, root_text
 from scd_tui.tui.prompt_line import PromptLine
@@ -168,7 +168,11 @@ class MainScreen(Screen[None]):
         """The lines at the top and the bottom."""
         session, width = self._session, self.size.width
         self.bar("header").show(header(session, width))
-        self.bar("prompt-count").show(between([], prompt_count(session), COUNT_CELLS))
+        count, counted = self.bar("prompt-count"), prompt_count(session)
+        cells = max(COUNT_CELLS, width_of(counted))
+        if count.styles.width is None or count.styles.width.value != cells:
+            count.styles.width = cells
+        count.show(between([], counted, cells))
         self.draw_status()
         words = last_words(session, width)
         bar = self.bar("last-words")

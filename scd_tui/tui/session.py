@@ -582,6 +582,8 @@ class Session:
         self._loading, self.busy = None, None
         self.say("")
         self.redo()
+        if event.notes:
+            self.say(visible("; ".join(event.notes)), "warn")
 
     def _completed(self, event: Completed) -> None:
         self._completing = None

@@ -180,7 +180,9 @@ class Server:
             device,
             lambda stage, done, total: self._progress(number, stage, done, total),
         )
-        self._send(protocol.Loaded(request=number, model=self._loaded.identity))
+        self._send(
+            protocol.Loaded(request=number, model=self._loaded.identity, notes=self._loaded.notes)
+        )
 
     def _complete(self, request: protocol.Complete) -> None:
         model = self._model.model

@@ -203,7 +203,10 @@ class Progress(Message, frozen=True, kw_only=True, tag=True):
 
 
 class Loaded(Message, frozen=True, kw_only=True, tag=True):
+    """`notes` are sentences on how it was loaded, where that was not as asked."""
+
     model: ModelIdentity
+    notes: tuple[str, ...] = ()
 
 
 class Tokenized(Message, frozen=True, kw_only=True, tag=True):

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import msgspec
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -10,6 +13,7 @@ from scd_tui.attribution.explain import (
     Explanation,
     Trial,
     ablate,
+    cautions,
     explain,
     measure,
     measure_edges,
@@ -217,3 +221,32 @@ def test_what_goes_wrong_while_a_site_is_reported_ends_the_work_and_spoils_nothi
 def test_a_prompt_that_cannot_be_read_is_refused(tiny_loaded: LoadedModel, text: str) -> None:
     with pytest.raises(InputError, match="the prompt"):
         explain(tiny_loaded, text, target=7)
+
+
+def test_a_prompt_longer_than_the_dictionaries_texts_is_noted(demo: LoadedModel) -> None:
+    assert demo.identity.training_context == 64
+    assert cautions(demo.identity, 64) == ()
+    (note,) = cautions(demo.identity, 65)
+    assert note.startswith(
+        "the prompt has 65 tokens and the dictionaries were trained on texts of 64"
+    )
+    short = msgspec.structs.replace(demo.identity, training_context=3)
+    found = explain(replace(demo, identity=short), "one two three four five six", target=None)
+    assert any("trained on texts of 3" in note for note in found.circuit.notes)
+
+
+def test_a_failed_gate_and_how_it_was_loaded_are_in_every_circuit(demo: LoadedModel) -> None:
+    gate = tuple(
+        msgspec.structs.replace(one, passed=n > 0) for n, one in enumerate(demo.identity.gate)
+    )
+    failed = replace(
+        demo,
+        identity=msgspec.structs.replace(demo.identity, gate=gate),
+        notes=("it was loaded so",),
+    )
+    circuit = explain(failed, "one two three", target=None).circuit
+    assert circuit.notes[-1] == "it was loaded so"
+    assert any(
+        note.startswith("1 of 12 dictionaries failed the load gate") for note in circuit.notes
+    )
+    assert "failed the load gate" in encode_circuit(circuit).decode()

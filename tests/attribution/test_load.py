@@ -392,7 +392,8 @@ def test_without_memory_for_all_of_it_the_dictionaries_stay_in_their_files(
     loaded = load(spec, CPU, lambda stage, done, total: stages.append(stage))
     assert len(made) == 4 + 9
     (note,) = loaded.notes
-    assert "cpu ran out of memory" in note and "read from their files" in note
+    assert "cpu ran out of memory as resident on cpu" in note
+    assert "so it is streamed on cpu" in note
     assert any("out of memory" in stage for stage in stages)
 
 

@@ -2,7 +2,7 @@ from tui.samples import MODEL, PROMPT, FakeWorker, circuit
 from tui.scripted import answer
 
 from scd_tui.tui.ink import plain, width_of
-from scd_tui.tui.lines import header, last_words, status
+from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.session import Session
 from scd_tui.worker import protocol as p
 from scd_tui.worker.client import WorkerExit
@@ -58,3 +58,15 @@ def test_a_dead_worker_leaves_its_last_words() -> None:
     lines = [plain(line) for line in last_words(made, 80)]
     assert "exited with code 1" in lines[0] and lines[-1].strip() == "four" and len(lines) == 4
     assert made.store.circuit is not None and made.store.circuit.prompt == circuit().prompt
+
+
+def test_a_prompt_longer_than_the_dictionaries_texts_stays_marked() -> None:
+    import msgspec
+
+    made = session()
+    count = len(made.tokens)
+    assert plain(prompt_count(made)) == f"{count}/64 tokens "
+    made.model = msgspec.structs.replace(MODEL, training_context=count)
+    assert plain(prompt_count(made)) == f"{count}/64 tokens "
+    made.model = msgspec.structs.replace(MODEL, training_context=count - 1)
+    assert prompt_count(made) == [(f"{count} tokens, trained on {count - 1} ", "warn")]
