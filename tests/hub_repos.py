@@ -18,6 +18,8 @@ from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_direc
 from safetensors.torch import save
 from tiny import write_model
 
+from scd_tui.catalog.spec import HubDictionary, ModelSpec
+
 FEATURES, K = 64, 8
 
 
@@ -373,7 +375,19 @@ def repositories(family: Family, folder: Path) -> dict[str, Repo]:
     for n, entry in enumerate(entries(family)):
         made = dictionary_files(entry, tensors(width_of(family, entry.hook), FEATURES, 100 + n))
         files.setdefault(entry.repo, {}).update(made)
-    return {repo: Repo({"main": held}) for repo, held in files.items()}
+    return serve_files(files)
+
+
+def repositories_of_gpt2(spec: ModelSpec, folder: Path) -> dict[str, Repo]:
+    """The repositories of a built-in set of GPT-2 small: all of its twelve layers, narrow."""
+    write_model(folder, layers=12, width=WIDTH)
+    files: dict[str, dict[str, bytes | Path]] = {"gpt2": model_files(folder)}
+    for n, known in enumerate(spec.dictionaries.values()):
+        assert isinstance(known, HubDictionary)
+        entry = Entry(known.release, known.id, known.repo, known.path, known.layout, known.hook)
+        made = dictionary_files(entry, tensors(WIDTH, FEATURES, 100 + n), k=32)
+        files.setdefault(entry.repo, {}).update(made)
+    return serve_files(files)
 
 
 def write_toml(path: Path, family: Family, chosen: Sequence[Entry] | None = None) -> Path:

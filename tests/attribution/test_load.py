@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from attributing import everything, plain_gradients, target_of
-from hub_client import downloaded
-from hub_repos import FAMILIES, Family
-from hub_server import Hub
+from hub_client import downloaded, pointed
+from hub_repos import FAMILIES, Family, repositories_of_gpt2
+from hub_server import Hub, serve
 from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
 from tiny import PROMPT, write_model
@@ -24,7 +24,7 @@ from scd_tui.attribution.attribute import attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.catalog.cached import kept
-from scd_tui.catalog.models import ModelSpec
+from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.cli import main
 from scd_tui.errors import InputError, RunError
@@ -257,6 +257,24 @@ def test_the_gate_runs(ready: Ready, capsys: pytest.CaptureFixture[str]) -> None
     code = main(["check", str(toml), "--tokens", "128"])
     assert code == 1, "random dictionaries explain nothing"
     assert f"of {len(ready.loaded.dictionaries)} dictionaries" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["gpt2-small", "gpt2-small:res-jb"])
+def test_a_built_in_name_is_all_that_is_asked_of_a_user(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = find(name)
+    with serve(Hub(repositories_of_gpt2(spec, tmp_path / "model"))) as hub, pointed(hub, tmp_path):
+        assert main(["attribute", PROMPT, "--model", name]) == 1
+        assert f"`scd-tui download {spec.name}:{spec.dictionaries_name}`" in capsys.readouterr().err
+        assert main(["download", name]) == 0
+        hub.asked.clear()
+        capsys.readouterr()
+        assert main(["attribute", PROMPT, "--model", name, "--top", "2", "--json"]) == 0
+        circuit = decode_circuit(capsys.readouterr().out.encode())
+        assert circuit.model.sites == tuple(spec.dictionaries)
+        assert circuit.model.sources == spec.sources
+        assert hub.asked == []
 
 
 # --- what does not fit, and what is damaged -----------------------------------------------
