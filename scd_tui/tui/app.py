@@ -40,7 +40,7 @@ from scd_tui.tui.ink import cut
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
-from scd_tui.tui.modals import AskTarget, HelpScreen, PromptPicker
+from scd_tui.tui.modals import HelpScreen, PromptPicker
 from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
@@ -48,6 +48,7 @@ from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.tree import CircuitTree
+from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
@@ -78,7 +79,7 @@ class FromWorker(TextualMessage):
         self.content = content
 
 
-class ScdApp(Walking):
+class ScdApp(Walking, Trying):
     """Circuits behind completions. With a `circuit`, no worker is started until one is asked for."""
 
     TITLE = "scd-tui"
@@ -345,24 +346,6 @@ class ScdApp(Walking):
         self.session.ask_upstream(message.node)
 
     # --- actions ------------------------------------------------------------------------------
-
-    def action_target(self) -> None:
-        session = self.session
-        if session.prompt is None:
-            session.say("type a prompt first", "warn")
-            return
-        target = contrast = ""
-        circuit = session.store.circuit
-        if circuit is not None and session.target_token is not None:
-            target = circuit.target.target.token.text
-            if circuit.target.contrast is not None and not circuit.target.contrast_is_default:
-                contrast = circuit.target.contrast.token.text
-
-        def chosen(choice: Choice | None) -> None:
-            if choice is not None:
-                session.attribute(choice)
-
-        self.push_screen(AskTarget(target, contrast), chosen)
 
     def action_prompts(self) -> None:
         try:

@@ -22,7 +22,7 @@ def app_keys() -> list[BindingType]:
         key("app.quit", "q", "quit", "quit", "q"),
         key("app.palette", "colon,ctrl+p", "command_palette", "command palette", ": ^p"),
         key("ask.prompts", "p", "prompts", "choose from the prompt sets", "p"),
-        key("ask.target", "t", "target", "type a target token, and a contrast", "t"),
+        key("ask.target", "t,comma", "target", "what to explain and how: all settings", "t ,"),
         key("ask.metric", "m", "metric", "next metric: diff, logp, logit", "m"),
         key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
         key("node.copy", "y", "copy", "copy the node's name", "y"),
@@ -152,6 +152,23 @@ def compare_keys() -> list[BindingType]:
         key("compare.previous", "shift+tab,K", "section(-1)", "previous section", "⇧tab"),
         key("compare.by", "f", "by", "node by node, or positions summed", "f"),
         key("compare.order", "o", "order", "by change, or by size", "o"),
+    ]
+
+
+def field_keys() -> list[BindingType]:
+    """Keys of a field of the settings panel that is one of several words."""
+    return [
+        key("field.next", "right,space,l", "cycle(1)", "the next word", "→"),
+        key("field.previous", "left,h", "cycle(-1)", "the word before", "←"),
+        key("field.submit", "enter", "submit", "ask", "enter"),
+    ]
+
+
+def token_keys() -> list[BindingType]:
+    """Keys of a text line for a token."""
+    return [
+        key("token.next", "down", "offered(1)", "the next token that begins so", "↓"),
+        key("token.previous", "up", "offered(-1)", "the token before", "↑"),
     ]
 
 

@@ -12,13 +12,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Input
 
 from scd_tui.catalog.prompts import Prompt, PromptSet
 from scd_tui.text import visible
 from scd_tui.tui.bindings import key, list_keys
-from scd_tui.tui.choice import Choice
-from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.view import Bar, Pane
@@ -249,48 +246,6 @@ class PromptPicker(ModalScreen[Prompt | None]):
     @on(PromptList.Chosen)
     def _chosen(self, message: PromptList.Chosen) -> None:
         self.dismiss(message.prompt)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
-
-
-class AskTarget(ModalScreen[Choice | None]):
-    """Type a target token, and a contrast if the default is not wanted."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        key("modal.close", "escape", "close", "close", "esc"),
-    ]
-
-    def __init__(self, target: str, contrast: str) -> None:
-        super().__init__()
-        self._target, self._contrast = target, contrast
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content("Explain which token?")
-            dialog.border_subtitle = Content("enter · tab · esc")
-            yield Bar(name="ask-target")
-            yield DataInput(self._target, name="target")
-            yield Bar(name="ask-contrast")
-            yield DataInput(
-                self._contrast,
-                placeholder="empty: the likeliest other token",
-                name="contrast",
-            )
-
-    def on_mount(self) -> None:
-        self.query_one("#ask-target", Bar).show(
-            [("target", "heading"), ("   one token; a leading space counts", "dim")]
-        )
-        self.query_one("#ask-contrast", Bar).show([("contrast", "heading")])
-        self.query_one("#target", DataInput).focus()
-
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        target = self.query_one("#target", DataInput).value
-        contrast = self.query_one("#contrast", DataInput).value
-        if target:
-            self.dismiss(Choice(target, contrast or None))
 
     def action_close(self) -> None:
         self.dismiss(None)

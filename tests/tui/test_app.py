@@ -138,7 +138,7 @@ def test_another_completion_a_contrast_and_a_metric() -> None:
 def test_a_target_is_typed_and_one_that_is_no_token_costs_nothing() -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         await pilot.press("t")
-        assert "Explain which token?" in dump(app)
+        assert "Explain which token, and how?" in dump(app)
         await pilot.press("home", "ctrl+k", *" nature", "enter")
         await settle(pilot)
         assert 'Circuit for " nature"' in dump(app)

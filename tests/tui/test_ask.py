@@ -1,0 +1,162 @@
+"""The panel of settings, on the worker double."""
+
+import pytest
+from textual.pilot import Pilot
+from tui.driving import press, run
+from tui.samples import FakeWorker, circuit
+from tui.screen import dump
+
+from scd_tui.errors import InputError
+from scd_tui.graph import Settings
+from scd_tui.tui.app import ScdApp
+from scd_tui.tui.ask import AskScreen, Texts, chosen, texts_of
+from scd_tui.tui.choice import Choice
+from scd_tui.worker import protocol as p
+
+
+def asked(worker: FakeWorker) -> p.Attribute:
+    request = worker.of(p.Attribute)[-1]
+    assert isinstance(request, p.Attribute)
+    return request
+
+
+def test_every_setting_is_changed_in_one_panel_and_asked_at_once() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        before = len(workers[0].of(p.Attribute))
+        await press(pilot, "t", "home", "ctrl+k", *" way")
+        await press(pilot, "tab", *" only", "tab", *"another prompt", "tab", *"4", "tab", "tab")
+        await press(pilot, "right", "left", "tab", "right", "tab", "end", "backspace", "backspace")
+        await press(pilot, *"25", "tab", "end", "backspace", "7", "tab", "right", "tab", "space")
+        assert len(workers[0].of(p.Attribute)) == before, "nothing is asked before enter"
+        await press(pilot, "enter")
+        request = asked(workers[0])
+        assert (request.target, request.contrast) == (" way", " only")
+        assert (request.contrast_prompt, request.position) == ("another prompt", 4)
+        assert (request.metric, request.continuation) == ("diff", None)
+        expected = Settings(
+            top=25, edges=7, method="integrated", skip_first=True, freeze_patterns=True
+        )
+        assert request.settings == expected
+        assert 'Circuit for " way" − " only"' in dump(app)
+        await press(pilot, "H")
+        assert 'Circuit for " question" − " way"' in dump(app), "and back undoes it"
+
+    run(test, workers=workers)
+
+
+def test_a_token_is_completed_over_the_vocabulary() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "comma", "home", "ctrl+k", "space", "n")
+        request = workers[0].of(p.Suggest)[-1]
+        assert request.text == " n"  # type: ignore[attr-defined]
+        assert "↓ ' nature'" in dump(app)
+        await press(pilot, "backspace")
+        assert "' question' ' way' ' only' ' nature'" in dump(app)
+        await press(pilot, "down", "down", "down", "up")
+        await press(pilot, "enter")
+        assert asked(workers[0]).target == " way"
+
+    run(test, workers=workers)
+
+
+def test_going_round_the_offered_tokens_comes_back_to_what_was_typed() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "home", "ctrl+k", *" o")
+        field = app.screen.query_one("#target")
+        assert field.offered == ((" only",), -1)
+        await press(pilot, "down")
+        assert field.value == " only" and field.offered[1] == 0
+        await press(pilot, "down")
+        assert field.value == " o"
+        field.offer("something else", (" way",))
+        assert field.offered[0] == (" only",), "an answer that comes too late is not shown"
+
+    run(test)
+
+
+def test_any_token_of_the_continuation_can_be_explained() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t")
+        text = dump(app)
+        assert "1 question 61.2%" in text and "3 only" in text
+        await press(pilot, *["tab"] * 4, "3", "enter")
+        request = asked(workers[0])
+        assert (request.continuation, request.target, request.contrast) == (3, None, None)
+
+    run(test, workers=workers)
+
+
+def test_what_is_no_number_is_told_and_nothing_is_asked() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        before = len(workers[0].of(p.Attribute))
+        await press(pilot, "t", *["tab"] * 3, *"last", "enter")
+        assert "position: 'last' is not a whole number" in dump(app)
+        assert isinstance(app.screen, AskScreen)
+        await press(pilot, "escape")
+        assert len(workers[0].of(p.Attribute)) == before and len(app.screen_stack) == 1
+
+    run(test, workers=workers)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+def test_the_panel_fits_a_small_terminal(size: tuple[int, int]) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t")
+        text = dump(app)
+        assert "target" in text and "metric" in text and "freeze patterns" in text
+        assert all(len(line) == size[0] for line in text.splitlines())
+
+    run(test, size)
+
+
+def test_without_a_worker_the_panel_opens_and_what_is_asked_waits() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "home", "ctrl+k", *" way", "enter")
+        assert "R starts it" in app.session.message
+
+    run(test, prompt=None, circuit=circuit())
+
+
+BEFORE = Texts(" question", " way", top="10", edges="5")
+
+
+def test_tokens_that_were_not_touched_stay_the_ids_that_they_are() -> None:
+    old = Choice((3, 4), (5, 6))
+    assert chosen(old, BEFORE, BEFORE) == old
+    now = Texts(" question", " other", top="10", edges="5", metric="logp")
+    assert chosen(old, BEFORE, now) == Choice((3, 4), " other", "logp")
+    moved = Texts(" question", " way", top="10", edges="5", position="-2")
+    assert chosen(old, BEFORE, moved) == Choice(position=-2)
+    kept = Texts(" question!", " way", top="10", edges="5", position="-2")
+    assert chosen(old, BEFORE, kept) == Choice(" question!", position=-2)
+    assert chosen(old, BEFORE, Texts(top="", edges="")).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (Texts(top="0"), "top nodes: '0' is not a number from 1 on"),
+        (Texts(edges="many"), "edges: 'many' is not a number from 1 on"),
+        (Texts(continuation="0"), "continuation: '0'"),
+        (Texts(position="1", continuation="2"), "leave out the position"),
+    ],
+)
+def test_fields_that_make_no_question_are_refused(texts: Texts, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        chosen(Choice(), Texts(), texts)
+
+
+def test_the_fields_say_what_was_asked() -> None:
+    made = circuit(default=False)
+    texts = texts_of(Choice(100, 101, position=4, settings=Settings(top=3)), made)
+    assert (texts.target, texts.contrast) == (" question", " way")
+    assert (texts.position, texts.top, texts.continuation) == ("4", "3", "")
+    assert texts_of(Choice(100), circuit()).contrast == "", "nobody chose it"
