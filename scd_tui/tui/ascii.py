@@ -29,6 +29,8 @@ class _Table(dict[int, str]):
         shown = character
         if code > 0x7E:
             shown = _SIGNS.get(character) or "?" * get_character_cell_size(character)
+            if 0x2800 <= code < 0x2900:
+                shown = "*"  # spinners and curves are drawn with dots
         self[code] = shown
         return shown
 

@@ -139,12 +139,19 @@ class Pane(ScrollView, can_focus=True):
             self.refresh(*regions)
 
     def keep_visible(self, y: int) -> None:
-        """Scroll as little as needed to have line `y` on the screen."""
-        top = self.scroll_offset.y
-        if y < top:
-            self.scroll_to(y=y, animate=False, force=True)
-        elif y >= top + self.page:
-            self.scroll_to(y=y - self.page + 1, animate=False, force=True)
+        """Have line `y` on the screen. One that is just beyond the edge brings half a page with it.
+
+        Scrolling line by line would send the whole pane to the terminal at every key.
+        """
+        top, page = self.scroll_offset.y, self.page
+        if top <= y < top + page:
+            return
+        to = y if y < top else y - page + 1
+        if y == top - 1:
+            to = y - page // 2
+        elif y == top + page:
+            to = y - page + 1 + page // 2
+        self.scroll_to(y=max(0, to), animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
         width = self.scrollable_content_region.width

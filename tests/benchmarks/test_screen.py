@@ -1,0 +1,108 @@
+"""The screen's budgets, measured on the real app in a pseudo-terminal.
+
+Bytes, memory and ratios within one run are asserted. Times depend on what else the machine does: they are
+reported (`pytest -s tests/benchmarks/test_screen.py` prints them).
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+
+import pytest
+from benchmarks.driven import LEAST, Driven, on_rows, p95
+
+MOVE_BYTES, DETAIL_BYTES, PAGE_BYTES = 1_500, 8_000, 20_000
+MEMORY_MB = 80
+MOVING = 0.03
+"""Seconds from the answer to a key to the next: a key that is held down."""
+
+Report = Callable[[str, object], None]
+
+
+@pytest.fixture
+def report(record_property: Report) -> Report:
+    def say(name: str, value: object) -> None:
+        record_property(name, value)
+        print(f"{name}: {value}")  # noqa: T201
+
+    return say
+
+
+def unfolded(rows: int, busy: bool) -> Iterator[Driven]:
+    """The app with all of its rows unfolded, at rest."""
+    app = on_rows(rows, busy)
+    app.until(b"resid_post 3")
+    app.rest(1.0)
+    app.key(b"E", 0.5)
+    app.rest(1.0)
+    yield app
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Driven]:
+    yield from unfolded(50_000, busy=True)
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Driven]:
+    yield from unfolded(300, busy=False)
+
+
+def test_bytes_of_moves_pages_rest_and_idle(large: Driven, report: Report) -> None:
+    large.key(b"g", 0.5)
+    moves = [large.key(b"j", MOVING)[2] for _ in range(24)]
+    assert statistics.median(moves) <= MOVE_BYTES
+    report("bytes a move, median", statistics.median(moves))
+    large.rest()
+    # Moving on beyond the edge, half a page at a time: what a long way costs, a key.
+    way = [large.key(b"j", MOVING)[2] for _ in range(60)]
+    assert statistics.mean(way) <= 2 * MOVE_BYTES
+    report("bytes a move, mean of 60 that scroll", round(statistics.mean(way)))
+    large.rest()
+    assert large.key(b"k", 0.4)[2] <= MOVE_BYTES + DETAIL_BYTES
+    pages = []
+    for _ in range(5):
+        pages.append(large.key(b"\x1b[6~", MOVING)[2])
+        large.rest(0.3)
+    assert statistics.median(pages) <= PAGE_BYTES
+    report("bytes a page, median", statistics.median(pages))
+    assert large.read(0.8) == b"", "nothing is written at rest, whatever the worker does"
+
+
+def test_a_key_takes_no_longer_on_fifty_thousand_rows(
+    large: Driven, small: Driven, report: Report
+) -> None:
+    first: dict[str, list[float]] = {"small": [], "large": []}
+    last: dict[str, list[float]] = {"small": [], "large": []}
+    for app in (large, small):
+        app.key(b"g", 0.5)
+    for step in range(40):  # in turns, so that both meet the same load
+        for name, app in (("small", small), ("large", large)):
+            one, other, _ = app.key(b"k" if step % 2 else b"j", MOVING)
+            first[name].append(one)
+            last[name].append(other)
+    for name in ("small", "large"):
+        report(f"ms to first byte, p95, {name}", round(1000 * p95(first[name]), 1))
+        report(f"ms to last byte, p95, {name}", round(1000 * p95(last[name]), 1))
+    assert statistics.median(last["large"]) <= 2 * statistics.median(last["small"])
+
+
+def test_memory_of_the_app_s_process_at_ten_thousand_rows(report: Report) -> None:
+    for app in unfolded(10_000, busy=False):
+        report("MB of the app's process", round(app.resident_mb(), 1))
+        assert app.resident_mb() <= MEMORY_MB
+
+
+def test_the_first_paint_computes_little_more_than_the_library_s_least(report: Report) -> None:
+    ours: list[tuple[float, float]] = []
+    least: list[tuple[float, float]] = []
+    for _ in range(3):
+        for found, make in ((least, lambda: Driven(LEAST)), (ours, lambda: on_rows(300, False))):
+            app = make()
+            found.append((app.until(b"Prompt"), app.cpu_seconds()))
+            app.close()
+    report("ms to first paint", round(1000 * min(ours)[0]))
+    report("ms to the library's least", round(1000 * min(least)[0]))
+    computed = [min(cpu for _, cpu in found) for found in (ours, least)]
+    report("CPU seconds to both", computed)
+    assert computed[0] <= 2.5 * computed[1]
