@@ -31,6 +31,8 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # huggingface_hub tells its hub what it runs beside, unless told not to.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     prefix, command = "scd-tui", "app"
     if words and words[0] in COMMANDS:
         command = words.pop(0)

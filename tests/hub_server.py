@@ -114,7 +114,6 @@ class Hub:
             "HF_HOME": str(home),
             "HF_HUB_ETAG_TIMEOUT": "2",
             "HF_HUB_DOWNLOAD_TIMEOUT": "2",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
             **more,
         }
 

@@ -273,7 +273,12 @@ def _bring(remote: Remote, on_bytes: Callable[[str, int], None]) -> int:
                         ) from None
         # The content is there, so this only gives it its name.
         hf_hub_download(
-            remote.file.repo, name, revision=remote.file.revision, cache_dir=cache_dir()
+            remote.file.repo,
+            name,
+            revision=remote.file.revision,
+            cache_dir=cache_dir(),
+            library_name="scd-tui",
+            library_version=__version__,
         )
     return fetched
 

@@ -17,12 +17,14 @@ from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
 from tiny import PROMPT, write_model
 from transformer_lens import HookedTransformer
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 
 from scd_tui.attribution import load as loading
 from scd_tui.attribution.attribute import attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.load import LoadedModel, load
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.catalog.cached import kept
 from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.catalog.spec import HubDictionary
@@ -429,3 +431,30 @@ def test_without_memory_even_for_that_it_is_told(
     monkeypatch.setattr(loading, "Dictionary", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load(gpt2[1], CPU)
+
+
+# --- spread over several devices ----------------------------------------------------------
+
+
+def test_a_model_is_spread_by_a_device_map_and_stays_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one device here, so everything is placed on it: what several would do is not measured."""
+    boot = TransformerBridge.boot_transformers
+    asked: list[dict[str, Any]] = []
+
+    def placed(path: str, **options: Any) -> Any:
+        asked.append(options)
+        del options["max_memory"]
+        return boot(path, **{**options, "device_map": {"": "cpu"}})
+
+    folder = write_model(tmp_path / "model")
+    plain = LanguageModel.boot(folder, CPU)
+    monkeypatch.setattr(TransformerBridge, "boot_transformers", placed)
+    spread = LanguageModel.boot(folder, CPU, max_memory={0: 10**9, 1: 2 * 10**9})
+    (options,) = asked
+    assert options["device_map"] == "auto" and "device" not in options
+    assert options["trust_remote_code"] is False
+    assert spread.device_at(Site(2, "mlp_out")) == CPU
+    ids = plain.ids(plain.prompt(PROMPT))
+    assert torch.equal(spread.forward(ids), plain.forward(ids))

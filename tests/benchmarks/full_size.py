@@ -27,7 +27,6 @@ TOLERANCE = 0.1
 COMMIT = "0" * 40
 NEEDED = 2 << 30
 """Bytes on the disk, with room."""
-PROMPT = "Copyright (C) 2026 The Authors, 15 letters"[:15]
 
 
 # --- making -------------------------------------------------------------------------------
@@ -141,8 +140,10 @@ def measure(tokens: int, sites: int, streamed: bool) -> dict[str, Any]:
     loaded = step("load", lambda: load(spec, cpu, stream=streamed))
     windows = Windows(token_windows(loaded.model, bundled_text().text, tokens))
     step("gate", lambda: list(islice(gate(loaded.model, loaded.dictionaries, windows), sites)))
-    circuit = step("attribute", lambda: explain(loaded, PROMPT)).circuit
-    assert len(circuit.tokens) > 1 and circuit.edges
+    words = bundled_text().text
+    length = next(n for n in range(1, 999) if len(loaded.model.tokenize(words[:n])) == need.tokens)
+    circuit = step("attribute", lambda: explain(loaded, words[:length])).circuit
+    assert len(circuit.tokens) == need.tokens and circuit.edges
     return {
         "plan": wanted,
         "estimate": plan.ram_bytes,

@@ -78,6 +78,9 @@ def test_everything_comes_is_checked_and_stands_where_other_programs_look(
     commits = {repo: commit_of(held.revisions["main"]) for repo, held in hub.repos.items()}
     assert said["commits"] == commits
     assert said["fetched"] == said["total"] > 0
+    # the hub is asked for these files, and told no more than that
+    assert all("/resolve/" in asked.path for asked in hub.asked)
+    assert all("torch" not in asked.headers["user-agent"] for asked in hub.asked)
     # huggingface_hub's own look at its cache
     cache = scan_cache_dir(tmp_path / "hub")
     assert not cache.warnings
