@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(parser)
     add_stream(parser)
     parser.add_argument(
+        "--no-gate",
+        action="store_true",
+        help="do not measure whether dictionaries that were never used before are loaded right",
+    )
+    parser.add_argument(
         "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
     )
     add_pruning(parser)
@@ -100,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
 
-    loaded = load_model(spec, arguments.device, stream=arguments.stream)
+    loaded = load_model(spec, arguments.device, stream=arguments.stream, gate=not arguments.no_gate)
     explanation = explain(
         loaded,
         prompt,

@@ -209,27 +209,33 @@ def device(name: str) -> "torch.device":
         raise InputError(str(error)) from None
 
 
-def load_model(spec: "ModelSpec", device_name: str, *, stream: bool = False) -> "LoadedModel":
+def load_model(
+    spec: "ModelSpec", device_name: str, *, stream: bool = False, gate: bool = False
+) -> "LoadedModel":
     """A model loaded, with progress on a terminal, and on stderr what did not go as asked.
 
-    Raises InputError on what does not fit together or is not here.
+    With `gate` dictionaries that were never measured are, once. Raises InputError on what does not fit
+    together or is not here.
     """
     from rich.console import Console
     from rich.progress import Progress
 
+    from scd_tui.attribution.gating import begin
     from scd_tui.attribution.load import load
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("loading", total=None)
-        loaded = load(
-            spec,
-            device(device_name),
-            lambda stage, done, total: progress.update(
-                task, description=stage, completed=done, total=total
-            ),
-            stream=stream,
-        )
+
+        def show(stage: str, done: int, total: int) -> None:
+            progress.update(task, description=stage, completed=done, total=total)
+
+        loaded = load(spec, device(device_name), show, stream=stream)
+        loaded, gating = begin(loaded, spec.published)
+        while gate and gating is not None and not gating.finished:
+            show("gate, once for these dictionaries", len(gating.found), gating.total)
+            gating.step()
+            loaded = gating.with_gate()
     for note in loaded.notes:
         sys.stderr.write(f"scd-tui: {note}\n")
     return loaded

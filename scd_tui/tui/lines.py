@@ -60,12 +60,12 @@ def _gate(session: Session) -> list[Span]:
     if not measured:
         return []
     passed = sum(1 for gate in measured if gate.passed)
-    good = passed == len(measured)
-    return [
-        ("gate ", "dim"),
-        ("✓" if good else "✗", "good" if good else "bad"),
-        (f" {passed}/{len(measured)}", "text"),
-    ]
+    total = max(len(measured), len(session.model.sites) if session.model is not None else 0)
+    if passed < len(measured):
+        sign: Span = ("✗", "bad")
+    else:
+        sign = ("✓", "good") if len(measured) == total else ("…", "dim")
+    return [("gate ", "dim"), sign, (f" {passed}/{total}", "text")]
 
 
 def _explained(circuit: Circuit | None) -> list[Span]:

@@ -37,6 +37,7 @@ from scd_tui.worker.protocol import (
     Completed,
     Event,
     Failed,
+    Gated,
     Inspect,
     Inspected,
     Load,
@@ -141,6 +142,7 @@ class Session:
         self._making: int | None = None
         self._completing: int | None = None
         self._loading: int | None = None
+        self._loaded_by: int | None = None
         self._before: tuple[CircuitStore, int | None] | None = None
         self._shown: Shown | None = None
         self._past: list[Shown] = []
@@ -544,6 +546,8 @@ class Session:
                 self._progress(event)
             case Loaded():
                 self._loaded(event)
+            case Gated() if event.request == self._loaded_by:
+                self._gated(event)
             case Completed() if event.request == self._completing:
                 self._completed(event)
             case SiteDone() if event.request == self._making:
@@ -579,11 +583,28 @@ class Session:
 
     def _loaded(self, event: Loaded) -> None:
         self.phase, self.model = "ready", event.model
-        self._loading, self.busy = None, None
+        self._loading, self.busy, self._loaded_by = None, None, event.request
         self.say("")
         self.redo()
         if event.notes:
             self.say(visible("; ".join(event.notes)), "warn")
+
+    def _gated(self, event: Gated) -> None:
+        """Verdicts on the dictionaries: also for the circuit that is shown, if it is of this model."""
+        if self.model is None:
+            return
+        before = self.model
+        self.model = msgspec.structs.replace(before, gate=event.gate)
+        circuit = self.store.circuit
+        if circuit is not None and msgspec.structs.replace(circuit.model, gate=()) == (
+            msgspec.structs.replace(before, gate=())
+        ):
+            notes = tuple(dict.fromkeys((*circuit.notes, *event.notes)))
+            self.store.circuit = msgspec.structs.replace(circuit, model=self.model, notes=notes)
+            self._notice(Change.DETAIL)
+        if event.notes:
+            self.say(visible("; ".join(event.notes)), "warn")
+        self._notice(Change.STATUS)
 
     def _completed(self, event: Completed) -> None:
         self._completing = None

@@ -14,10 +14,12 @@ from scd_tui.attribution.circuit import node_record, site_nodes, site_summary, s
 from scd_tui.attribution.explain import (
     Explanation,
     ablate,
+    cautions,
     explain,
     measure,
     measure_edges,
 )
+from scd_tui.attribution.gating import Gating, begin
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.numerics import choose_device
 from scd_tui.attribution.trust import trust
@@ -38,6 +40,10 @@ class Cancelled(Exception):
     """The request being answered is no longer wanted."""
 
 
+class _Interrupted(Exception):
+    """A request came while something was done in the background."""
+
+
 class Server:
     """Answers requests. `send` must be safe to call from the thread that calls `answer`."""
 
@@ -47,17 +53,21 @@ class Server:
         self._loaded: LoadedModel | None = None
         self._circuits: OrderedDict[int, Explanation] = OrderedDict()
         self._background: tuple[int, Iterator[None]] | None = None
+        self._gating: tuple[int, Gating] | None = None
 
     def run(self) -> None:
         """Serve until a shutdown; one request at a time, background work between them."""
         while True:
-            request = self._inbox.take(wait=self._background is None)
+            idle = self._background is None and self._gating is None
+            request = self._inbox.take(wait=idle)
             if isinstance(request, protocol.Shutdown):
                 return
             if request is not None:
                 self._guarded(request.request, lambda request=request: self._answer(request))  # type: ignore[misc]
             elif self._background is not None:
                 self._step_background()
+            else:
+                self._step_gating()
 
     def _step_background(self) -> None:
         assert self._background is not None
@@ -70,6 +80,36 @@ class Server:
 
         if not self._guarded(number, step):
             self._background = None
+
+    def _step_gating(self) -> None:
+        """Measure one more dictionary of those just loaded; any request comes before it."""
+        assert self._gating is not None
+        number, gating = self._gating
+
+        def give_way(done: int, total: int) -> None:
+            if self._inbox.waiting:
+                raise _Interrupted
+
+        def step() -> None:
+            try:
+                gating.step(give_way)
+            except _Interrupted:
+                return
+            self._loaded = gating.with_gate()
+            identity = self._loaded.identity
+            self._send(
+                protocol.Gated(
+                    request=number,
+                    gate=identity.gate,
+                    total=gating.total,
+                    notes=cautions(identity, 0),
+                )
+            )
+            if gating.finished:
+                self._gating = None
+
+        if not self._guarded(number, step):
+            self._gating = None
 
     def _guarded(self, number: int, work: Callable[[], None]) -> bool:
         """Run `work`; turn what it raises into a `Failed`. Returns whether it went well."""
@@ -174,12 +214,13 @@ class Server:
             raise InputError(str(error)) from None
         number = request.request
         self._circuits.clear()
-        self._background = None
-        self._loaded = load(
-            find(request.model),
-            device,
-            lambda stage, done, total: self._progress(number, stage, done, total),
+        self._background = self._gating = None
+        spec = find(request.model)
+        loaded = load(
+            spec, device, lambda stage, done, total: self._progress(number, stage, done, total)
         )
+        self._loaded, gating = begin(loaded, spec.published)
+        self._gating = None if gating is None else (number, gating)
         self._send(
             protocol.Loaded(request=number, model=self._loaded.identity, notes=self._loaded.notes)
         )

@@ -52,6 +52,11 @@ class Inbox:
         except queue.Empty:
             return None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a request to be taken, or nobody left to answer."""
+        return self.closed.is_set() or not self._waiting.empty()
+
     def is_cancelled(self, request: int) -> bool:
         with self._lock:
             return request in self._cancelled

@@ -18,6 +18,7 @@ from scd_tui.curves import Column
 from scd_tui.graph import (
     Circuit,
     Completion,
+    DictionaryGate,
     Edge,
     Metric,
     ModelIdentity,
@@ -209,6 +210,18 @@ class Loaded(Message, frozen=True, kw_only=True, tag=True):
     notes: tuple[str, ...] = ()
 
 
+class Gated(Message, frozen=True, kw_only=True, tag=True):
+    """What the background has found of the dictionaries that request `request` loaded, so far.
+
+    `notes` says what a reader of a circuit should know of it. There are as many verdicts as `total` when
+    it is done.
+    """
+
+    gate: tuple[DictionaryGate, ...]
+    total: int
+    notes: tuple[str, ...] = ()
+
+
 class Tokenized(Message, frozen=True, kw_only=True, tag=True):
     tokens: tuple[Token, ...]
 
@@ -370,6 +383,7 @@ class Failed(Message, frozen=True, kw_only=True, tag=True):
 Event = (
     Progress
     | Loaded
+    | Gated
     | Tokenized
     | Completed
     | SiteDone

@@ -39,6 +39,8 @@ def test_a_failed_gate_is_counted() -> None:
     first = msgspec.structs.replace(MODEL.gate[0], passed=False)
     made.model = msgspec.structs.replace(MODEL, gate=(first, *MODEL.gate[1:]))
     assert "gate ✗ 11/12" in plain(header(made, 120))
+    made.model = msgspec.structs.replace(MODEL, gate=MODEL.gate[:3])
+    assert "gate … 3/12" in plain(header(made, 120)), "the others are being measured"
 
 
 def test_hints_give_way_to_what_is_said() -> None:

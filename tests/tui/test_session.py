@@ -355,3 +355,25 @@ def test_a_question_is_sent_with_all_that_was_chosen() -> None:
     assert Choice(**sent) == asked
     sitting.session.attribute(Choice(continuation=3))
     assert sitting.last().target is None, "the worker knows what is said there"  # type: ignore[union-attr]
+
+
+def test_verdicts_on_the_dictionaries_reach_the_circuit_that_is_shown_and_saved() -> None:
+    import msgspec
+
+    sitting = Sitting()
+    sitting.start()
+    bare = msgspec.structs.replace(MODEL, gate=())
+    sitting.session.handle(p.Loaded(request=1, model=bare))
+    completed(sitting)
+    number = sitting.last().request
+    made = msgspec.structs.replace(circuit(), model=bare)
+    sitting.session.handle(p.Attributed(request=number, circuit=made))
+    first = msgspec.structs.replace(MODEL.gate[0], passed=False)
+    gate = (first, *MODEL.gate[1:])
+    sitting.session.handle(p.Gated(request=9, gate=gate, total=12, notes=("of another model",)))
+    assert sitting.session.model == bare
+    sitting.session.handle(p.Gated(request=1, gate=gate, total=12, notes=("1 failed",)))
+    assert sitting.session.model is not None and sitting.session.model.gate == gate
+    assert sitting.session.message == "1 failed" and sitting.session.level == "warn"
+    saved = sitting.session.snapshot()
+    assert saved is not None and saved.model.gate == gate and "1 failed" in saved.notes

@@ -417,3 +417,31 @@ def test_a_closed_pipe_ends_the_worker_in_the_middle_of_its_work(desk: Desk) -> 
     desk.run()
     assert len(desk.all(protocol.SiteDone)) == 1
     assert not desk.all(protocol.Attributed)
+
+
+def test_dictionaries_of_which_nothing_is_known_are_measured_in_the_background_once(
+    desk: Desk,
+) -> None:
+    def seen(message: Message) -> None:
+        if isinstance(message, protocol.Gated):
+            if len(message.gate) == 2:
+                # what is asked meanwhile does not wait for the rest
+                desk.put(protocol.Complete(request=2, prompt=PROMPT))
+            elif len(message.gate) == message.total:
+                desk.put(protocol.Load(request=3, model="tiny", device="cpu"))
+        elif isinstance(message, protocol.Loaded) and message.request == 3:
+            desk.finish()
+
+    desk.seen = seen
+    desk.put(LOAD)
+    sent = desk.run()
+    gated = [m for m in sent if isinstance(m, protocol.Gated)]
+    assert [len(m.gate) for m in gated] == list(range(1, 10))
+    assert {(m.request, m.total) for m in gated} == {(1, 9)}
+    # random weights explain nothing, and a circuit's reader is told
+    assert not any(one.passed for one in gated[-1].gate)
+    assert gated[-1].notes[0].startswith("9 of 9 dictionaries failed the load gate")
+    completed = sent.index(desk.only(protocol.Completed))
+    assert sent.index(gated[1]) < completed < sent.index(gated[-1])
+    again = desk.only(protocol.Loaded, 3)
+    assert again.model.gate == gated[-1].gate
