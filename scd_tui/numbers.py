@@ -1,9 +1,11 @@
 """Numbers as text: one format each, so that columns align and signs are always printed."""
 
 import math
+from collections.abc import Sequence
 
 MINUS = "−"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+_LEVELS = " ▁▂▃▄▅▆▇█"
 
 
 def signed(value: float, width: int = 0, digits: int = 3) -> str:
@@ -74,3 +76,24 @@ def tenths(value: float, maximum: float) -> int:
     if value <= 0 or maximum <= 0 or not math.isfinite(value / maximum):
         return 0
     return max(1, min(9, math.floor(10 * value / maximum)))
+
+
+def sparkline(heights: Sequence[float], width: int) -> str:
+    """At most `width` bars of one cell, each the sum of its share of `heights`, in eighths of the largest.
+
+    Anything above zero shows at least one eighth.
+    """
+    count = len(heights)
+    cells = min(width, count)
+    if cells <= 0:
+        return ""
+    sums = [0.0] * cells
+    for index, height in enumerate(heights):
+        if math.isfinite(height):
+            sums[index * cells // count] += max(0.0, height)
+    largest = max(sums)
+    if largest <= 0:
+        return " " * cells
+    return "".join(
+        _LEVELS[max(1, round(8 * value / largest))] if value > 0 else " " for value in sums
+    )

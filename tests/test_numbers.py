@@ -1,6 +1,6 @@
 import pytest
 
-from scd_tui.numbers import bar, meter, percent, probability, signed, tenths
+from scd_tui.numbers import bar, meter, percent, probability, signed, sparkline, tenths
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,11 @@ def test_probabilities_and_tenths() -> None:
     assert probability(1.0) == "100.0%"
     assert probability(0.0001) == "<0.1%"
     assert [tenths(v, 10.0) for v in (0.0, 0.01, 4.9, 9.9, 10.0)] == [0, 1, 4, 9, 9]
+
+
+def test_a_sparkline_sums_what_a_cell_stands_for() -> None:
+    assert sparkline([1, 2, 4, 8], 4) == "▁▂▄█"
+    assert sparkline([1, 1, 0, 0, 8, 8], 3) == "▁ █"
+    assert sparkline([1000, 1], 8) == "█▁", "what is there is seen"
+    assert (sparkline([], 5), sparkline([0, 0], 5), sparkline([1.0], 0)) == ("", "  ", "")
+    assert sparkline([float("nan"), 2], 2) == " █"

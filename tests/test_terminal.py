@@ -43,6 +43,10 @@ class Terminal:
     def screen(self) -> str:
         return self._call("capture-pane", "-p")
 
+    def clipboard(self) -> str:
+        """What was copied last."""
+        return self._call("show-buffer")
+
     def wait(self, *words: str | re.Pattern[str] | Callable[[str], bool]) -> str:
         """The first screen that has all the words; fails with the last one seen."""
         end = time.monotonic() + SECONDS
@@ -114,6 +118,10 @@ def test_a_newcomer_s_first_minutes(terminal: Terminal) -> None:
         time.sleep(0.4)
     terminal.wait(feature)
     terminal.wait("top activations", "density", re.compile("fires|promotes"))
+
+    terminal.press("y")
+    terminal.wait("copied")
+    assert terminal.clipboard() in terminal.screen(), "tmux has it, with its default settings"
 
     terminal.press("x")
     terminal.wait(

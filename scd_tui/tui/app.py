@@ -36,7 +36,7 @@ from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.hints import key_sections, shown
-from scd_tui.tui.ink import cut
+from scd_tui.tui.ink import cut, plain
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
@@ -452,11 +452,20 @@ class ScdApp(Walking, Trying):
         if item is not None:
             self.copy_to_clipboard(item.node or item.place)
 
+    def action_copy_feature(self) -> None:
+        lines = [visible(plain(line).rstrip()) for line in self.main.feature.lines]
+        if lines:
+            self._copy_cleaned("\n".join(lines))
+
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by every route there is, cleaned, and say which."""
-        cleaned = visible(text)
-        if len(cleaned.encode()) > MAXIMUM_OSC52:
-            self.session.say("too long to copy through a terminal", "warn")
+        self._copy_cleaned(visible(text))
+
+    def _copy_cleaned(self, cleaned: str) -> None:
+        size = len(cleaned.encode())
+        if size > MAXIMUM_OSC52:
+            most = f"{MAXIMUM_OSC52 // 1000} KB is the most that terminals take"
+            self.session.say(f"not copied: {size // 1000} KB, and {most}", "warn")
             return
         super().copy_to_clipboard(cleaned)
         self.run_worker(self._copy(cleaned), group="copy")
@@ -464,7 +473,8 @@ class ScdApp(Walking, Trying):
     async def _copy(self, text: str) -> None:
         tmux = await copy_through_tmux(text, os.environ)
         route = "tmux, and to the terminal (OSC 52)" if tmux else "the terminal (OSC 52)"
-        self.session.say(f"copied {cut(text, 40)} to {route}", "good")
+        what = f"{text.count(chr(10)) + 1} lines" if "\n" in text else cut(text, 40)
+        self.session.say(f"copied {what} to {route}", "good")
 
     def action_restart(self) -> None:
         self.session.say("")

@@ -26,6 +26,7 @@ def app_keys() -> list[BindingType]:
         key("ask.metric", "m", "metric", "next metric: diff, logp, logit", "m"),
         key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
         key("node.copy", "y", "copy", "copy the node's name", "y"),
+        key("feature.copy", "Y", "copy_feature", "copy what the feature pane says", "Y"),
         key("circuit.save", "s", "save", "save the circuit to a file", "s"),
         key("circuit.open", "O", "open_file", "open a circuit from a file", "O"),
         key("circuit.past", "o,ctrl+o", "past", "go back to a past circuit", "o ^o"),

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, parse_site
-from scd_tui.neuronpedia.records import Activation, FeatureRecord
-from scd_tui.numbers import percent, probability, signed, tenths
+from scd_tui.neuronpedia.records import Activation, FeatureRecord, Histogram
+from scd_tui.numbers import percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
 from scd_tui.tui.detail_trials import edge_lines, node_trials, set_lines
 from scd_tui.tui.ink import Ink, Line, Span, wrap
@@ -15,6 +15,7 @@ from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.protocol import TokenShift
 
 SHOWN_CONTEXTS = 10
+SPARKLINE_CELLS = 40
 CONTEXT_LINES = 3
 """Lines that one top activation may take before it is cut down to what surrounds its peak."""
 
@@ -285,6 +286,7 @@ def _record(state: RecordState, width: int) -> list[Line]:
         ],
         width,
     )
+    lines += _histogram(record.activation_histogram, width)
     if record.activations:
         lines += [(), _heading("top activations")]
         for activation in record.activations[:SHOWN_CONTEXTS]:
@@ -295,6 +297,15 @@ def _record(state: RecordState, width: int) -> list[Line]:
 
 def _source(record: FeatureRecord) -> str:
     return f"{visible(record.source)}/{record.index}"
+
+
+def _histogram(found: Histogram, width: int) -> list[Line]:
+    """How often the feature fires how strongly, from its weakest activations to its strongest."""
+    bars = sparkline(found.heights, min(SPARKLINE_CELLS, width - 14))
+    if not bars.strip() or not found.centres:
+        return []
+    ends = [f"{found.centres[0]:.1f}", f"{found.centres[-1]:.1f}"]
+    return [((f"{ends[0]} ", "dim"), (bars, "towards"), (f" {ends[1]}", "dim"))]
 
 
 def _logits(name: str, logits: Sequence[tuple[str, float]], ink: Ink, width: int) -> list[Line]:

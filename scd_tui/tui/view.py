@@ -1,6 +1,7 @@
 """The widgets that draw spans: a scrolling one, and one for the single lines at top and bottom."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -13,14 +14,26 @@ from textual.widget import Widget
 
 from scd_tui.tui.ink import INKS, Line, Span, cut, fit
 
+NO_LINKS: Mapping[str, str] = MappingProxyType({})
 INK_CLASSES = frozenset(f"ink--{ink}" for ink in INKS)
 
 
-def strip_of(widget: Widget, spans: Iterable[Span], width: int, over: Style | None = None) -> Strip:
-    """Exactly `width` cells of styled text. `over` is laid over every span, as a cursor is."""
+def strip_of(
+    widget: Widget,
+    spans: Iterable[Span],
+    width: int,
+    over: Style | None = None,
+    links: Mapping[str, str] = NO_LINKS,
+) -> Strip:
+    """Exactly `width` cells of styled text. `over` is laid over every span, as a cursor is.
+
+    A span whose text is in `links` leads there, in terminals that follow links (OSC 8).
+    """
     segments = []
     for text, ink in fit(list(spans), width):
         style = widget.get_component_rich_style(f"ink--{ink}")
+        if address := links.get(text):
+            style += Style(link=address)
         segments.append(Segment(text, style if over is None else style + over))
     # Fewer segments are fewer bytes to the terminal.
     return Strip(Segment.simplify(segments), width)
@@ -111,6 +124,10 @@ class Pane(ScrollView, can_focus=True):
         """The spans of line `y`, and whether the cursor is on it."""
         raise NotImplementedError
 
+    def links(self, y: int) -> Mapping[str, str]:
+        """Addresses by the text that leads to them, on line `y`."""
+        return NO_LINKS
+
     @property
     def page(self) -> int:
         """Lines that one page has."""
@@ -163,7 +180,7 @@ class Pane(ScrollView, can_focus=True):
         if cursor:
             name = "pane--cursor" if self.has_focus else "pane--blurred"
             over = _overlay(self.get_component_rich_style(name))
-        return strip_of(self, spans, width, over)
+        return strip_of(self, spans, width, over, self.links(index))
 
     def on_focus(self) -> None:
         self.refresh()

@@ -561,3 +561,32 @@ def test_without_unicode_every_screen_is_ascii(size: tuple[int, int]) -> None:
             assert all(len(line) == size[0] for line in text.splitlines())
 
     run(test, size, unicode=False)
+
+
+def test_the_feature_is_copied_as_text_and_a_link_leads_somewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await settle(pilot)
+        await pilot.press("Y")
+        await settle(pilot)
+        assert "words about" in app.clipboard and "\n" in app.clipboard
+        assert "lines to the terminal (OSC 52)" in dump(app)
+        before = app.clipboard
+        app.main.feature.show([(("x" * 80_000, "text"),)])
+        await pilot.press("Y")
+        await settle(pilot)
+        assert "not copied: 80 KB, and 74 KB is the most" in dump(app)
+        assert app.clipboard == before
+        app.main.feature.show([(("https://www.neuronpedia.org/a/b/1", "dim"),)])
+        await pilot.pause()
+        segments = [s for strip in app.screen._compositor.render_strips() for s in strip]
+        linked = [s for s in segments if s.style is not None and s.style.link]
+        assert [(s.text, s.style.link) for s in linked] == [  # type: ignore[union-attr]
+            ("https://www.neuronpedia.org/a/b/1", "https://www.neuronpedia.org/a/b/1")
+        ]
+
+    run(test)
