@@ -8,7 +8,7 @@ from pathlib import Path
 from scd_tui.commands.options import (
     add_model_options,
     add_stream,
-    device,
+    load_model,
     model_reference,
     positive,
 )
@@ -59,14 +59,13 @@ def run(argv: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from scd_tui.attribution.load import load
     from scd_tui.attribution.replicate import replicate
     from scd_tui.export.replication import circuit_name, render
     from scd_tui.files import write_private
     from scd_tui.graph import encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
 
-    loaded = load(spec, device(arguments.device), stream=arguments.stream)
+    loaded = load_model(spec, arguments.device, stream=arguments.stream)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("the post", total=None)

@@ -1,5 +1,6 @@
 """One set of each family that is published, in the layout that it is published in, through a hub."""
 
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from attributing import everything, plain_gradients, target_of
 from hub_client import downloaded, pointed
 from hub_repos import FAMILIES, Family, repositories_of_gpt2
 from hub_server import Hub, serve
+from huggingface_hub import constants
 from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
 from tiny import PROMPT, write_model
@@ -25,6 +27,7 @@ from scd_tui.attribution.attribute import attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.catalog import models
 from scd_tui.catalog.cached import kept
 from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.catalog.spec import HubDictionary
@@ -259,6 +262,28 @@ def test_the_gate_runs(ready: Ready, capsys: pytest.CaptureFixture[str]) -> None
     code = main(["check", str(toml), "--tokens", "128"])
     assert code == 1, "random dictionaries explain nothing"
     assert f"of {len(ready.loaded.dictionaries)} dictionaries" in capsys.readouterr().out
+
+
+def test_models_tells_that_it_is_here_and_how_it_would_run(
+    ready: Ready,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def told() -> dict[str, Any]:
+        assert main(["models", ready.family.name, "--device", "cpu", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        return dict(found)
+
+    monkeypatch.setattr(models, "user_dir", lambda: ready.folder)
+    found = told()
+    assert (found["reference"], found["state"]) == (f"{ready.family.name}:small", "downloaded")
+    assert sum(found["sites"].values()) == len(ready.loaded.dictionaries)
+    here, _ = kept(ready.spec)
+    assert found["size"] == sum(path.stat().st_size for path in here.files.values())
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert told()["state"] == "absent"
+    assert ready.hub.asked == []
 
 
 @pytest.mark.parametrize("name", ["gpt2-small", "gpt2-small:res-jb"])

@@ -11,7 +11,10 @@ from hub_server import Files, Hub, serve
 from safetensors.torch import load_file
 
 from scd_tui import demo
+from scd_tui.catalog import prompts
+from scd_tui.catalog.prompts import read_prompt_set
 from scd_tui.cli import main
+from scd_tui.graph import decode_circuit
 
 FAMILY = FAMILIES["gpt2-v5"]
 CHOSEN = [entry for entry in entries(FAMILY) if entry.layer == 1]
@@ -70,6 +73,31 @@ def test_loaded_as_the_post_s_code_loads_them_they_fail_it_loudly(
     assert said.count("| FAILED") == 3 and "| passed" not in said
     assert "FAILED: 3 of 3 dictionaries are not as they should be." in said
     assert "where 0.6 is the least for a sound one" in said
+
+
+def test_the_post_is_redone_through_the_hub(
+    hub: Hub, toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its prompts, with the bundled model standing in for GPT-2 small."""
+    assert main(["download", str(toml)]) == 0
+    asked = read_prompt_set(prompts.prompts_dir() / "post.toml").prompts[0]
+    text = f"[[prompt]]\ntext = {asked.text!r}\ntarget = {asked.target!r}"
+    (tmp_path / "post.toml").write_text(f"name = 'one'\ndescription = 'of five'\n{text}\n", "utf-8")
+    monkeypatch.setattr(prompts, "prompts_dir", lambda: tmp_path)
+    out = tmp_path / "out"
+    assert main(["replicate-post", "--model", str(toml), "--out", str(out), "--tokens", "256"]) == 0
+    report = (out / "report.md").read_text("utf-8")
+    assert "run as the post's code runs them, 0 of 3 do" in report
+    found = json.loads((out / "replication.json").read_text("utf-8"))
+    assert [prompt["text"] for prompt in found["prompts"]] == [asked.text]
+    for prompt in found["prompts"]:
+        metrics = [answer["circuit"]["target"]["metric"] for answer in prompt["answers"]]
+        assert metrics == ["logp", "diff"]
+    files = list((out / "circuits").iterdir())
+    assert len(files) == 2
+    for path in files:
+        revisions = decode_circuit(path.read_bytes()).model.dictionaries_revision
+        assert len(revisions.split("+")) == 3
 
 
 def test_a_neighbour_s_dictionary_in_its_place_is_refused_by_what_it_says_of_itself(
