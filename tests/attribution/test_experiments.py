@@ -91,6 +91,42 @@ def test_along_a_path_that_only_adds_the_target_is_weaker_by_a_dot_product(
     assert abs(cut.exact) > 1e-5
 
 
+def test_an_edge_between_positions_weakens_its_target_where_that_stands(
+    explanation: Explanation,
+) -> None:
+    attribution, model = explanation.attribution, explanation.loaded.model
+    reading, site, before = attribution.reading, Site(1, "attn_out"), Site(0, "resid_post")
+    edge, target = next(
+        (edge, parse_node(edge.target))
+        for edge in explanation.circuit.edges
+        if (end := parse_node(edge.target)).site == site and end.kind == "feature"
+        if (source := parse_node(edge.source)).site == before
+        and source.position < end.position
+        and source.kind == "feature"
+    )
+    source, q = parse_node(edge.source), target.position
+    ids, where = model.ids(reading.cut.tokens), attribution.target.positions
+    stream = reading.cut.activation(before).clone()
+    stream[source.position] -= reading.written(source)
+    seen: dict[Site, torch.Tensor] = {}
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen[site] = x.flatten(start_dim=2)[0]
+        return x
+
+    with torch.no_grad():
+        model.forward(ids, [(before, lambda x: stream.reshape(x.shape)), (site, look)], where)
+        clean, encoded = reading.cut.activation(site), reading.clean[site]
+        row = encoded.rows[q, target.index]  # type: ignore[index]
+        lost = encoded.encoder[row] @ (clean - seen[site])[q] * encoded.s_out[q] / encoded.s_in[q]
+        changed = clean.clone()
+        changed[q] -= lost * encoded.decoder[row]
+        logits = model.forward(ids, [(site, lambda x: changed.reshape(x.shape))], where)[0]
+    cut = cut_edge(explanation, edge.source, edge.target)
+    torch.testing.assert_close(cut.changed, logits[0].log_softmax(-1), atol=1e-4, rtol=1e-4)
+    assert float((cut.changed - cut.clean).abs().max()) > 1e-3
+
+
 def test_all_targets_of_a_place_share_out_what_it_loses(explanation: Explanation) -> None:
     """Features and error are each weaker by their part of a missing vector, and by no more."""
     reading, site, p = explanation.attribution.reading, Site(1, "mlp_out"), 5

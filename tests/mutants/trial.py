@@ -19,6 +19,7 @@ TESTS = (
             *("metric", "question", "influence", "model", "planted", "dictionary", "screening"),
             *("trust", "gate", "neurons", "invariants", "properties", "integrated", "heads"),
             *("explain", "ablation", "methods", "contrast_prompt", "faithfulness", "reference"),
+            *("together", "experiments", "neighbours", "way", "replicate"),
             "families",
         )
     ),

@@ -10,6 +10,7 @@ from patches.heads import HEADS
 from patches.measured import MEASURED
 from patches.methods import METHODS
 from patches.questions import QUESTIONS
+from patches.trials import TRIALS
 
 PATCHES: tuple[Patch, ...] = (
     *DICTIONARIES,
@@ -20,4 +21,5 @@ PATCHES: tuple[Patch, ...] = (
     *MEASURED,
     *CIRCUITS,
     *GATE,
+    *TRIALS,
 )
