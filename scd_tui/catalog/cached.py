@@ -105,13 +105,16 @@ def require(spec: ModelSpec) -> Kept:
     here, missing = kept(spec)
     if not missing:
         return here
-    first = missing[0]
-    rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    cure = f"`scd-tui download {reference_to(spec)}` fetches what is missing"
+    # what helps comes first: a screen may have room for no more
+    cure = f"`scd-tui download {reference_to(spec)}` fetches"
     if offline():
-        cure = f"unset HF_HUB_OFFLINE, and {cure}"
+        cure = f"unset HF_HUB_OFFLINE, then {cure}"
+    if not here.files:
+        raise RunError(f"{spec.name} is not downloaded: {cure} it")
+    rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     raise RunError(
-        f"{spec.name} is not all downloaded, {first.name} of {first.repo}{rest} is missing: {cure}"
+        f"{spec.name} is not all downloaded: {cure} what is missing, "
+        f"{missing[0].name} of {missing[0].repo}{rest}"
     )
 
 
