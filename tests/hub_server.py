@@ -30,11 +30,12 @@ class Fault:
     """What goes wrong with files whose path contains `where`, in the first `times` requests for one.
 
     `status`: answered so, with the hub's error `code`. `cut`: the connection breaks after `after` bytes of
-    content. `corrupt`: the first byte is another. `size`: the announced size is one too many. `slow`: a
-    pause of `seconds` before each 64 KiB.
+    content. `corrupt`: the first byte is another. `size`: the announced size is one too many. `silent`:
+    no size is announced. `slow`: a pause of `seconds` before each 64 KiB.
+    `etag`: `code` is said to be the hash.
     """
 
-    kind: Literal["status", "cut", "corrupt", "size", "slow"]
+    kind: Literal["status", "cut", "corrupt", "size", "silent", "slow", "etag"]
     where: str = ""
     times: int = 1_000_000
     status: int = 500
@@ -188,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in files:
             return self._refuse(404, "EntryNotFound", commit)
         data = content(files[name])
-        etag = hub.etag(repo, commit, name, data)
+        fault = hub.fault(path, "etag")
+        etag = hub.etag(repo, commit, name, data) if fault is None else fault.code
         if hub.storage is not None and name.endswith(_LARGE):
             return self._redirect(hub.storage, path, commit, etag, len(data))
         return self._send(path, data, commit, etag, head)
@@ -219,8 +221,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-        size = end - start + (self._too_many(path) if head else 0)
-        self.send_header("Content-Length", str(size))
+        if self.hub.fault(path, "silent") is not None:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        else:
+            size = end - start + (self._too_many(path) if head else 0)
+            self.send_header("Content-Length", str(size))
         self.end_headers()
         if not head:
             self._body(path, data, start, end)

@@ -7,6 +7,7 @@ is put into its place only when it is right, so that what is there can be truste
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -41,19 +42,20 @@ _PAUSES = (0.5, 1.5)
 _ROOM = 64 << 20
 """Bytes that stay free on the disk."""
 _BLOCK = 1 << 22
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ETAG = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file as the Hub has it: where it is fetched from, its size in bytes and its hash.
+    """A file as the Hub has it: its hash, and its size in bytes where that is told.
 
     `file.revision` is a commit. `etag` is the SHA-256 of large files and git's hash of others.
     """
 
     file: HubFile
-    url: str
     etag: str
-    size: int
+    size: int | None
 
     @property
     def blob(self) -> Path:
@@ -66,11 +68,20 @@ class Remote:
         """What has arrived of it."""
         return self.blob.with_name(f"{self.etag}.incomplete")
 
+    @property
+    def url(self) -> str:
+        """Where the Hub is asked for it, and from where it may lead on to another host.
+
+        What it leads to is good for an hour, so that each file has to be asked for in its turn.
+        """
+        return hf_hub_url(self.file.repo, self.file.name, revision=self.file.revision)
+
     def arrived(self) -> int:
         """Bytes of it that are on the disk."""
         for path in (self.blob, self.partial):
             if path.is_file():
-                return min(path.stat().st_size, self.size)
+                arrived = path.stat().st_size
+                return arrived if self.size is None else min(arrived, self.size)
         return 0
 
 
@@ -128,13 +139,13 @@ def download(
     if offline():
         raise RunError("HF_HUB_OFFLINE is set, so nothing is downloaded: unset it first")
     remotes = _look_at_all(spec, on_progress)
-    total = sum(remote.size for remote in remotes)
+    total = sum(remote.size or 0 for remote in remotes)
     before = sum(remote.arrived() for remote in remotes)
     _require_room(total - before)
     done = fetched = 0
     for remote in remotes:
         fetched += _bring(remote, lambda stage, now, at=done: on_progress(stage, at + now, total))  # type: ignore[misc]
-        done += remote.size
+        done += remote.size or 0
     commits = _name_commits(spec, remotes)
     on_progress("done", total, total)
     return Downloaded(commits, len(remotes), total, fetched)
@@ -210,10 +221,11 @@ def _look(file: HubFile) -> Remote:
                     raise
                 time.sleep(pause)
                 continue
-            if found.commit_hash is None or found.etag is None or found.size is None:
+            commit, etag = found.commit_hash or "", found.etag or ""
+            # both become names of files
+            if _COMMIT.fullmatch(commit) is None or _ETAG.fullmatch(etag) is None:
                 raise RunError(f"{constants.ENDPOINT} is no hub: check HF_ENDPOINT")
-            at = replace(file, revision=found.commit_hash)
-            return Remote(at, found.location, found.etag, found.size)
+            return Remote(replace(file, revision=commit), etag, found.size)
     raise AssertionError("the last time it is raised")
 
 
@@ -291,7 +303,7 @@ def _fetch_on(remote: Remote, on_size: Callable[[int], None]) -> int:
         arrived = remote.arrived()
         try:
             _fetch(remote, on_size)
-            return remote.size - before
+            return remote.blob.stat().st_size - before
         except httpx2.TransportError:
             if remote.arrived() > arrived:
                 pauses = iter(_PAUSES)
@@ -305,7 +317,7 @@ def _fetch(remote: Remote, on_size: Callable[[int], None]) -> None:
     """Fetch what is missing of a file. Raises DamagedError when it is not of the announced size."""
     with remote.partial.open("ab") as file:
         before = file.tell()
-        if before > remote.size:
+        if remote.size is None or before > remote.size:
             file.truncate(0)
             before = 0
         try:
@@ -322,16 +334,16 @@ def _fetch(remote: Remote, on_size: Callable[[int], None]) -> None:
                 raise
             # http_get has nothing of its own for a size that is not the announced one
             remote.partial.unlink(missing_ok=True)
-            raise DamagedError(f"did not arrive with its {remote.size:,} bytes") from None
+            raise DamagedError("did not arrive with the size that the Hub gives") from None
     remote.partial.replace(remote.blob)
 
 
 def _check(remote: Remote, on_size: Callable[[int], None]) -> None:
     """Hold a file to its size and its hash. Raises DamagedError."""
     size = remote.blob.stat().st_size
-    if size != remote.size:
+    if remote.size is not None and size != remote.size:
         raise DamagedError(f"has {size:,} bytes and not the {remote.size:,} of the Hub's")
-    digest = _digest(remote)
+    digest = _digest(remote.etag, size)
     if digest is None:
         return
     with remote.blob.open("rb") as file:
@@ -342,15 +354,15 @@ def _check(remote: Remote, on_size: Callable[[int], None]) -> None:
         raise DamagedError("has not the hash that the Hub gives for it")
 
 
-def _digest(remote: Remote) -> Any:
+def _digest(etag: str, size: int) -> Any:
     """What a hash like the Hub's is begun with; None where it gives none."""
-    if not all(digit in "0123456789abcdef" for digit in remote.etag):
+    if not all(digit in "0123456789abcdef" for digit in etag):
         return None
-    match len(remote.etag):
+    match len(etag):
         case 64:
             return hashlib.sha256()
         case 40:
-            return hashlib.sha1(f"blob {remote.size}\0".encode(), usedforsecurity=False)
+            return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         case _:
             return None
 

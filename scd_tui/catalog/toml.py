@@ -52,6 +52,9 @@ _LARGEST = 1 << 20
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Revision = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][\w-]*([./][A-Za-z0-9][\w-]*)*$", max_length=128)
+]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 Features = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -66,7 +69,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Model(_Part, frozen=True, kw_only=True):
     repo: str | None = None
     folder: str | None = None
-    revision: str | None = None
+    revision: Revision | None = None
     licence: str | None = None
     gated: bool = False
     shape: Shape | None = None
@@ -84,7 +87,7 @@ class Group(_Part, frozen=True, kw_only=True):
     hook: str
     id: str | tuple[str, ...]
     path: str | tuple[str, ...]
-    revision: str | None = None
+    revision: Revision | None = None
     layout: str = "sae_lens"
     architecture: str | None = None
     k: Count | None = None

@@ -16,6 +16,7 @@ from huggingface_hub import scan_cache_dir
 
 FAMILY = FAMILIES["gpt2-v5"]
 RESID = "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs"
+CONFIG = "v5_32k_layer_1.pt/cfg.json"
 BIG = "v5_32k_layer_1.pt/sae_weights.safetensors"
 
 
@@ -230,7 +231,7 @@ def test_what_arrives_damaged_is_fetched_again(
         assert hub.fetched().count(BIG.split("/", 1)[1]) == 0
         assert sum(a.method == "GET" and a.path.endswith(BIG) for a in hub.asked) == 2
     else:
-        assert "did not arrive with its" in refused(done)
+        assert "did not arrive with the size that the Hub gives" in refused(done)
         assert command(hub, tmp_path, "download", toml).returncode == 0
 
 
@@ -253,6 +254,28 @@ def test_what_was_damaged_on_the_disk_is_found_and_fetched_again(
         path.resolve().write_bytes(wrong)
         assert command(hub, tmp_path, "download", toml).returncode == 0
         assert path.read_bytes() == right
+
+
+def test_a_file_whose_size_the_hub_does_not_tell_comes_too(
+    hub: Hub, toml: Path, tmp_path: Path
+) -> None:
+    """As the real one does with small texts, which it compresses on the way."""
+    hub.faults.append(Fault("silent", "cfg.json"))
+    assert command(hub, tmp_path, "download", toml).returncode == 0
+    hub.faults.append(Fault("corrupt", "cfg.json", times=1))
+    hub.repos[RESID] = Repo({"main": {**hub.repos[RESID].revisions["main"], CONFIG: b"{ }"}})
+    assert command(hub, tmp_path, "download", toml).returncode == 0
+    (path,) = (p for p in tmp_path.glob(f"hub/*/snapshots/*/{CONFIG}") if p.stat().st_size == 3)
+    assert path.read_bytes() == b"{ }"
+
+
+@pytest.mark.parametrize("etag", ["../../../planted", "a/b", ""])
+def test_a_hash_that_would_lead_out_of_the_cache_is_refused(
+    hub: Hub, toml: Path, tmp_path: Path, etag: str
+) -> None:
+    hub.faults.append(Fault("etag", "cfg.json", code=etag))
+    assert "is no hub: check HF_ENDPOINT" in refused(command(hub, tmp_path, "download", toml))
+    assert not list(tmp_path.rglob("planted*"))
 
 
 # --- what the Hub refuses -----------------------------------------------------------------
@@ -315,6 +338,16 @@ def test_an_answer_that_may_be_another_the_next_time_is_asked_for_again(
 def test_a_wrong_revision_is_told(hub: Hub, toml: Path, tmp_path: Path) -> None:
     toml.write_text(toml.read_text().replace('repo = "gpt2"', 'repo = "gpt2"\nrevision = "v9"'))
     assert "gpt2 has no revision 'v9'" in refused(command(hub, tmp_path, "download", toml))
+
+
+@pytest.mark.parametrize("revision", ["../../planted", "/etc", "a..b", "-x", ""])
+def test_a_revision_that_would_lead_out_of_the_cache_is_refused(
+    hub: Hub, toml: Path, tmp_path: Path, revision: str
+) -> None:
+    text = toml.read_text().replace('repo = "gpt2"', f'repo = "gpt2"\nrevision = "{revision}"')
+    toml.write_text(text)
+    done = command(hub, tmp_path, "download", toml)
+    assert (done.returncode, hub.asked) == (2, []) and "is no model" in done.stderr
 
 
 def test_no_network_is_told(toml: Path, tmp_path: Path) -> None:
