@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -215,7 +214,7 @@ def _look(file: HubFile) -> Remote:
     for pause in (*_PAUSES, None):
         with told(file):
             try:
-                found = get_hf_file_metadata(url, headers=_headers(url))
+                found = get_hf_file_metadata(url, headers=_headers())
             except (httpx2.TransportError, HfHubHTTPError) as error:
                 if pause is None or not _may_pass(error):
                     raise
@@ -235,12 +234,12 @@ def _may_pass(error: Exception) -> bool:
     return not isinstance(error, httpx2.ConnectError)
 
 
-def _headers(url: str) -> dict[str, str]:
-    """With the token, if there is one, for the Hub itself and nobody else."""
-    own = urlsplit(url)[:2] == urlsplit(constants.ENDPOINT)[:2]
-    headers: dict[str, str] = build_hf_headers(
-        token=None if own else False, library_name="scd-tui", library_version=__version__
-    )
+def _headers() -> dict[str, str]:
+    """What the Hub is sent, the token with it if there is one.
+
+    Where the Hub leads on to another host, the library sends that none of it.
+    """
+    headers: dict[str, str] = build_hf_headers(library_name="scd-tui", library_version=__version__)
     return headers
 
 
@@ -325,7 +324,7 @@ def _fetch(remote: Remote, on_size: Callable[[int], None]) -> None:
                 remote.url,
                 _Counted(file, on_size),  # type: ignore[arg-type]
                 resume_size=before,
-                headers=_headers(remote.url),
+                headers=_headers(),
                 expected_size=remote.size,
                 tqdm_class=_Silent,
             )

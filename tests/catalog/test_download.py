@@ -1,5 +1,6 @@
-"""`scd-tui download` against a hub on loopback, in a process of its own, as users run it."""
+"""`scd-tui download` against a hub on loopback."""
 
+import io
 import json
 import os
 import shutil
@@ -7,12 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from hub_client import pointed
 from hub_repos import FAMILIES, repositories, write_toml
 from hub_server import Fault, Hub, Repo, commit_of, serve
 from huggingface_hub import scan_cache_dir
+
+from scd_tui.cli import main
 
 FAMILY = FAMILIES["gpt2-v5"]
 RESID = "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs"
@@ -42,15 +47,24 @@ def environment(hub: Hub, home: Path, **more: str) -> dict[str, str]:
 
 
 def command(
-    hub: Hub, home: Path, *words: str | Path, **more: str
+    hub: Hub, home: Path, *words: str | Path, own: bool = False, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scd_tui", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(hub, home, **more),
-    )
+    """Run a command; in a process of its `own` where what that reads of its environment matters."""
+    if own:
+        return subprocess.run(
+            [sys.executable, "-m", "scd_tui", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment(hub, home, **more),
+        )
+    out, err = io.StringIO(), io.StringIO()
+    with pointed(hub, home), pytest.MonkeyPatch.context() as patch:
+        for name, value in more.items():
+            patch.setenv(name, value)
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([str(word) for word in words])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -73,7 +87,7 @@ def blob(home: Path, etag: str) -> Path:
 def test_everything_comes_is_checked_and_stands_where_other_programs_look(
     hub: Hub, toml: Path, tmp_path: Path
 ) -> None:
-    done = command(hub, tmp_path, "download", toml, "--json")
+    done = command(hub, tmp_path, "download", toml, "--json", own=True)
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
     commits = {repo: commit_of(held.revisions["main"]) for repo, held in hub.repos.items()}
@@ -206,7 +220,7 @@ def test_a_line_that_breaks_is_taken_up_again(hub: Hub, toml: Path, tmp_path: Pa
 
 
 def test_a_line_that_stays_broken_is_told_in_one_sentence(
-    hub: Hub, toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, toml: Path, tmp_path: Path
 ) -> None:
     hub.faults.append(Fault("cut", BIG, after=0))
     said = refused(command(hub, tmp_path, "download", toml))
@@ -293,7 +307,7 @@ def test_a_gated_repository_opens_to_its_token_alone(hub: Hub, toml: Path, tmp_p
 
 def test_a_token_goes_to_no_other_host(files: dict[str, Repo], toml: Path, tmp_path: Path) -> None:
     with serve(Hub(dict(files))) as storage, serve(Hub(dict(files), storage)) as hub:
-        done = command(hub, tmp_path, "download", toml, HF_TOKEN="hf_secret")
+        done = command(hub, tmp_path, "download", toml, own=True, HF_TOKEN="hf_secret")
         assert done.returncode == 0, done.stderr
         assert any(a.path.endswith(".safetensors") for a in storage.asked)
         assert all("authorization" not in a.headers for a in storage.asked)
@@ -353,12 +367,12 @@ def test_a_revision_that_would_lead_out_of_the_cache_is_refused(
 def test_no_network_is_told(toml: Path, tmp_path: Path) -> None:
     with serve(Hub({})) as hub:
         pass  # its port is closed now
-    said = refused(command(hub, tmp_path, "download", toml))
+    said = refused(command(hub, tmp_path, "download", toml, own=True))
     assert f"{hub.url} cannot be reached: check the connection" in said
 
 
 def test_offline_means_that_nothing_is_asked(hub: Hub, toml: Path, tmp_path: Path) -> None:
-    said = refused(command(hub, tmp_path, "download", toml, HF_HUB_OFFLINE="1"))
+    said = refused(command(hub, tmp_path, "download", toml, own=True, HF_HUB_OFFLINE="1"))
     assert "HF_HUB_OFFLINE is set" in said
     assert hub.asked == []
 
