@@ -1,48 +1,16 @@
 """What there is to choose from, with what it takes and how it would run here."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 from huggingface_hub.file_download import repo_folder_name
 
 from scd_tui.catalog.cached import cache_dir, kept
+from scd_tui.catalog.choice import Choice, State
 from scd_tui.catalog.models import Known, everything
 from scd_tui.catalog.plan import Machine, Planned, plans
 from scd_tui.catalog.sizes import dictionary_bytes, needs_of
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec
 from scd_tui.errors import InputError
-from scd_tui.graph import Record
-
-State = Literal["bundled", "local", "downloaded", "partly", "absent", "broken"]
-"""`local`: in folders of the user's; `broken`: its file cannot be used."""
-
-
-class Choice(Record, frozen=True, kw_only=True):
-    """A set of dictionaries with its model. Sizes in bytes; None where they are not known.
-
-    `sites` counts dictionaries by kind. `size` is that of the files: of what is downloaded as it is, of
-    what is not the most that it can be, as float32. `memory` is what the best plan takes where it runs,
-    or what the least demanding would take. `fits` is None where that cannot be told.
-    """
-
-    reference: str
-    about: str = ""
-    state: State
-    sites: Mapping[str, int] = msgspec.field(default_factory=dict)
-    size: int | None = None
-    memory: int | None = None
-    fits: bool | None = None
-    runs: str = ""
-    why: str = ""
-    repositories: tuple[str, ...] = ()
-    gated: bool = False
-    licence: str | None = None
-    model_licence: str | None = None
-    labels: bool = False
-    training_context: int | None = None
-    prepends_bos: bool = False
 
 
 def overview(machine: Machine, device: str = "auto", model: str | None = None) -> list[Choice]:

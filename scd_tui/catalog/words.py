@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from scd_tui.catalog.overview import Choice
+from scd_tui.catalog.choice import Choice
 from scd_tui.catalog.plan import Machine
 from scd_tui.graph import SITE_KINDS
 from scd_tui.numbers import in_bytes

@@ -11,7 +11,7 @@ from scd_tui.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scd_tui.catalog.overview import Choice
+    from scd_tui.catalog.choice import Choice
     from scd_tui.catalog.plan import Machine
 
 

@@ -41,6 +41,7 @@ from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import HelpScreen, PromptPicker
+from scd_tui.tui.models import Models
 from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.records import FeatureRecords, NoRecords
 from scd_tui.tui.saving import free_path, save
@@ -139,6 +140,13 @@ class ScdApp(Walking, Trying):
             start=lambda: self.run_worker(self.keeper.write(), group="keeping"),
         )
         self.opening = Opening(self, self.keeper, say=self.session.say, show=self._show)
+        self.models = Models(
+            self,
+            self.session,
+            load=self._use,
+            run=lambda work: self.run_worker(work, group="download"),
+            notice=self._noticed,
+        )
         self.main = MainScreen(
             self.session,
             prompt if prompt is not None else self.session.prompt or "",
@@ -365,6 +373,15 @@ class ScdApp(Walking, Trying):
                 self.main.action_pane("circuit")
 
         self.push_screen(PromptPicker(sets), chosen)
+
+    def action_models(self) -> None:
+        self.run_worker(self.models.choose(), group="models", exclusive=True)
+
+    def _use(self, model: str) -> None:
+        """Have the worker load another model, and ask it what is on the screen."""
+        self.session.use(model)
+        self.labelling.use(_records_of(model))
+        self.action_restart()
 
     def action_metric(self) -> None:
         self.session.next_metric()

@@ -23,7 +23,8 @@ def app_keys() -> list[BindingType]:
         key("app.palette", "colon,ctrl+p", "command_palette", "command palette", ": ^p"),
         key("ask.prompts", "p", "prompts", "choose from the prompt sets", "p"),
         key("ask.target", "t,comma", "target", "what to explain and how: all settings", "t ,"),
-        key("ask.metric", "m", "metric", "next metric: diff, logp, logit", "m"),
+        key("ask.metric", "M", "metric", "next metric: diff, logp, logit", "M"),
+        key("app.models", "m", "models", "choose a model: load or download it", "m"),
         key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
         key("node.copy", "y", "copy", "copy the node's name", "y"),
         key("feature.copy", "Y", "copy_feature", "copy what the feature pane says", "Y"),
@@ -140,6 +141,15 @@ def chooser_keys() -> list[BindingType]:
         key("chooser.page_up", "pageup", "page(-1)", "a page up", "pgup"),
         key("chooser.page_down", "pagedown", "page(1)", "a page down", "pgdn"),
         key("chooser.forget", "delete", "forget", "remove it for good", "del", priority=True),
+    ]
+
+
+def download_keys() -> list[BindingType]:
+    """Keys of the panel of a model that is not all here."""
+    return [
+        key("download.go", "enter", "go", "download it, and load it when it is here", "enter"),
+        key("download.stop", "c,delete", "stop", "give up on the download", "c"),
+        key("download.close", "escape,q", "close", "close; what runs goes on", "esc"),
     ]
 
 

@@ -35,6 +35,11 @@ class Labelling:
         self._labels = {key: visible(text) for key, text in explained.items()}
         self._states: dict[str, RecordState] = {}
 
+    def use(self, records: FeatureRecords) -> None:
+        """Look features of another model up, in its own records."""
+        self._records = records
+        self._states = {}
+
     def label(self, node: NodeId) -> str:
         """A feature's explanation as far as it is known, "" otherwise."""
         key = self._session.store.feature_key(node)

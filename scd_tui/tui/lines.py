@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from scd_tui.graph import Circuit, Trust
-from scd_tui.numbers import meter, percent
+from scd_tui.numbers import in_bytes, meter, percent
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
-from scd_tui.tui.session import Session
+from scd_tui.tui.session import Fetching, Session
 
 PROGRESS_CELLS = 12
 DEATH_LINES = 4
@@ -99,6 +99,8 @@ def status(session: Session, hints: Sequence[tuple[str, str]], width: int) -> li
                 (meter(busy.done, busy.total, PROGRESS_CELLS), "towards"),
             ]
         left.append(("…  " if not busy.total else "  ", "dim"))
+    elif session.fetching is not None:
+        left += [*download_progress(session.fetching), ("  ", "text")]
     elif session.measured is not None:
         done, total = session.measured
         left += [
@@ -112,6 +114,18 @@ def status(session: Session, hints: Sequence[tuple[str, str]], width: int) -> li
     while hints and width_of(left) + width_of(key_hints(hints)) >= width:
         hints = hints[1:]
     return between(left, key_hints(hints), width)
+
+
+def download_progress(fetching: Fetching) -> list[Span]:
+    """What is being downloaded, and how much of it has come."""
+    name = visible(fetching.reference)
+    if fetching.stage == "looking" or not fetching.total:
+        return [(f"downloading {name}: looking, {fetching.done} files", "text")]
+    amount = f"{in_bytes(fetching.done)} of {in_bytes(fetching.total)} "
+    return [
+        (f"downloading {name} {amount}", "text"),
+        (meter(fetching.done, fetching.total, PROGRESS_CELLS), "towards"),
+    ]
 
 
 def key_hints(hints: Sequence[tuple[str, str]]) -> list[Span]:

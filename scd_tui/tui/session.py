@@ -7,6 +7,7 @@ after that is dropped. Nothing that was shown is lost to a request that fails.
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -106,6 +107,18 @@ class Busy(msgspec.Struct, frozen=True):
     total: int = 0
 
 
+@dataclass
+class Fetching:
+    """A download, which a thread does: `done` of `total` bytes, or files while it looks."""
+
+    reference: str
+    stage: str = "looking"
+    done: int = 0
+    total: int = 0
+    unwanted: bool = False
+    """Set to give up on it."""
+
+
 class Send(Protocol):
     def __call__(self, kind: type[Message], **fields: object) -> int: ...
 
@@ -143,6 +156,8 @@ class Session:
         self._completing: int | None = None
         self._loading: int | None = None
         self._loaded_by: int | None = None
+        self._identity: ModelIdentity | None = None
+        self.fetching: Fetching | None = None
         self._before: tuple[CircuitStore, int | None] | None = None
         self._shown: Shown | None = None
         self._past: list[Shown] = []
@@ -164,7 +179,7 @@ class Session:
         Returns whether another model is to be loaded for that: the worker is to be started again.
         """
         self._stop_making()
-        other = self.wanted_model != circuit.model.name
+        other = self.wanted_model != self._named(circuit.model)
         if self._shown is not None:
             before = msgspec.structs.replace(self._shown, request=self._circuit_request)
             self._past = [*self._past, before][-KEPT_QUESTIONS:]
@@ -184,12 +199,27 @@ class Session:
         return False
 
     def _open(self, circuit: Circuit) -> None:
-        self.model, self.wanted_model = circuit.model, circuit.model.name
+        self.model, self.wanted_model = circuit.model, self._named(circuit.model)
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
         self.choice = choice_of(circuit)
         self.store = CircuitStore.of(circuit)
         self._shown = self._as_shown()
+
+    def _named(self, model: ModelIdentity) -> str:
+        """What is to be loaded for a circuit's model: just what the worker was asked for, if that is it."""
+        has = self._identity
+        if has is None:  # not loaded yet: a name alone stands for the usual set
+            return self._has if self._has == model.name else model.reference
+        return self._has if has.reference == model.reference else model.reference
+
+    def use(self, model: str) -> None:
+        """Want another model: the worker is to be started again, and then asked the same prompt."""
+        self._stop_making()
+        if self.prompt is not None:
+            # a token of one vocabulary is another, or none, of the next
+            self._waiting = (self.prompt, self.choice.anew())
+        self.wanted_model = model
 
     # --- what the screen asks of it -----------------------------------------------------------
 
@@ -235,7 +265,7 @@ class Session:
 
     def started(self) -> None:
         """The process is there: ask it to load the model."""
-        self.phase, self._has = "loading", self.wanted_model
+        self.phase, self._has, self._identity = "loading", self.wanted_model, None
         number = self._request(Load, model=self.wanted_model, device=self.device)
         self._loading = number
         if number is not None:
@@ -582,7 +612,7 @@ class Session:
             self._notice(Change.STATUS)
 
     def _loaded(self, event: Loaded) -> None:
-        self.phase, self.model = "ready", event.model
+        self.phase, self.model, self._identity = "ready", event.model, event.model
         self._loading, self.busy, self._loaded_by = None, None, event.request
         self.say("")
         self.redo()

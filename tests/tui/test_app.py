@@ -121,7 +121,7 @@ def test_another_completion_a_contrast_and_a_metric() -> None:
         assert "● way" in text and "○ only" in text
         await pilot.press("k", "c")
         assert "that is the target" in dump(app)
-        await pilot.press("m")
+        await pilot.press("M")
         await settle(pilot)
         assert 'Circuit for log p " way"' in dump(app)
         requests = workers[0].of(p.Attribute)

@@ -178,7 +178,7 @@ def test_a_circuit_of_another_model_starts_a_worker_for_it(history: History) -> 
         await pilot.press(*"another", "enter")
         await settle(pilot)
         assert len(workers) == 2
-        assert [one.model for one in workers[1].of(p.Load)] == ["other"]  # type: ignore[attr-defined]
+        assert [one.model for one in workers[1].of(p.Load)] == ["other:topk"]  # type: ignore[attr-defined]
         assert workers[1].of(p.Attribute)
         assert app.session.prompt == "of another model"
         # Back at the first model's circuit, nothing is asked of the wrong model.
@@ -187,7 +187,7 @@ def test_a_circuit_of_another_model_starts_a_worker_for_it(history: History) -> 
         asked = len(workers[1].sent)
         await pilot.press("1", "j", "enter")
         await settle(pilot)
-        assert "the worker has other: R loads demo" in dump(app)
+        assert "the worker has other:topk: R loads demo" in dump(app)
         assert len(workers[1].sent) == asked
         await pilot.press("R")
         await settle(pilot)
