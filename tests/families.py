@@ -8,7 +8,9 @@ from tiny import write_model, write_tokenizer
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3Config,
     Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
@@ -69,6 +71,30 @@ def write_family(folder: Path, family: str) -> Path:
             if name.endswith("bias") or "norm" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder)
+    return folder
+
+
+def write_gemma_with_images(folder: Path) -> Path:
+    """Save a random Gemma 3 that takes images beside its text, as its larger sizes do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = Gemma3TextConfig(vocab_size=write_tokenizer(folder), **{**_GROUPED, "sliding_window": 4})
+    vision = {
+        "hidden_size": 16,
+        "image_size": 28,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "patch_size": 14,
+        "vision_use_head": False,
+    }
+    config = Gemma3Config(
+        text_config=text.to_dict(),
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        **{"image_token_index": 1, "boi_token_index": 2, "eoi_token_index": 3},
+    )
+    torch.manual_seed(1)
+    Gemma3ForConditionalGeneration(config).save_pretrained(folder)
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from families import D_HEAD, HEADS, WIDTH, write_family
+from families import D_HEAD, HEADS, WIDTH, write_family, write_gemma_with_images
 from hub_server import Files, Repo
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 from safetensors.torch import save
@@ -103,6 +103,16 @@ FAMILIES: dict[str, Family] = {
             "google/gemma-3-1b-pt",
             "gemma-3",
             tuple(f"gemma-scope-2-1b-pt-{kind}-all" for kind in ("att", "mlp", "res")),
+            ("layer_{}_width_16k_l0_small",) * 3,
+            ("blocks.{}.attn.hook_z", "blocks.{}.hook_mlp_out", "blocks.{}.hook_resid_post"),
+            prepends_bos=True,
+        ),
+        Family(
+            # the larger ones of Gemma 3 take images too, and are laid out otherwise
+            "gemma-scope-2-images",
+            "google/gemma-3-4b-pt",
+            "gemma-3-images",
+            tuple(f"gemma-scope-2-4b-pt-{kind}-all" for kind in ("att", "mlp", "res")),
             ("layer_{}_width_16k_l0_small",) * 3,
             ("blocks.{}.attn.hook_z", "blocks.{}.hook_mlp_out", "blocks.{}.hook_resid_post"),
             prepends_bos=True,
@@ -369,6 +379,8 @@ def repositories(family: Family, folder: Path) -> dict[str, Repo]:
     """The repositories of a family, its model written to `folder`."""
     if family.model == "gpt2":
         write_model(folder, layers=family.layers, width=WIDTH)
+    elif family.model == "gemma-3-images":
+        write_gemma_with_images(folder)
     else:
         write_family(folder, family.model)
     files: dict[str, dict[str, bytes | Path]] = {family.repo: model_files(folder)}

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from scd_tui.attribution.guard import nothing_installed
 from scd_tui.errors import InputError
 from scd_tui.graph import Completion, Site, SiteKind, Token
 
@@ -190,17 +191,12 @@ class LanguageModel:
                 f"a model cannot be loaded with {', '.join(sorted(unknown))}: "
                 f"there is {', '.join(sorted(PROCESSING))}"
             )
-        if max_memory is None:
+        place: dict[str, Any] = {"device": device}
+        if max_memory is not None:
+            place = {"device_map": "auto", "max_memory": dict(max_memory)}
+        with nothing_installed():
             bridge = TransformerBridge.boot_transformers(
-                str(path), device=device, dtype=torch.float32, trust_remote_code=False
-            )
-        else:
-            bridge = TransformerBridge.boot_transformers(
-                str(path),
-                device_map="auto",
-                max_memory=dict(max_memory),
-                dtype=torch.float32,
-                trust_remote_code=False,
+                str(path), dtype=torch.float32, trust_remote_code=False, **place
             )
         if any((processing or {}).values()):
             asked = {name: (processing or {}).get(name, False) for name in PROCESSING}

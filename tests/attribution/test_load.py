@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from attributing import everything, plain_gradients, target_of
+from families import write_gemma_with_images
 from hub_client import downloaded, pointed
 from hub_repos import FAMILIES, Family, repositories_of_gpt2
 from hub_server import Hub, serve
@@ -63,6 +65,10 @@ WHERE = {
     },
 }
 WHERE["gemma-3"] = WHERE["gemma-2"]
+WHERE["gemma-3-images"] = {
+    kind: (module.replace("model.layers", "model.language_model.layers"), side)
+    for kind, (module, side) in WHERE["gemma-2"].items()
+}
 WHERE["qwen-3"] = WHERE["llama-3"]
 
 
@@ -457,6 +463,21 @@ def test_without_memory_even_for_that_it_is_told(
     monkeypatch.setattr(loading, "Dictionary", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         load(gpt2[1], CPU)
+
+
+# --- nothing but loading ------------------------------------------------------------------
+
+
+def test_loading_a_model_that_takes_images_installs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library would run pip for the part that prepares images, where that is missing."""
+    started: list[Any] = []
+    monkeypatch.setattr(subprocess, "check_call", lambda *words, **_: started.append(words))
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    LanguageModel.boot(write_gemma_with_images(tmp_path), CPU)
+    assert started == []
+    assert subprocess.check_call(["true"]) is None and started, "others may"
 
 
 # --- spread over several devices ----------------------------------------------------------
