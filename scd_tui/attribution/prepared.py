@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from platformdirs import user_cache_path
 from sae_lens import SAE
+from safetensors import SafetensorError
 
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import RunError
@@ -31,10 +32,11 @@ def prepared_folder(source: HubDictionary, commit: str) -> Path:
 
 
 def load_prepared(folder: Path) -> SAE | None:
-    """The copy, mapped into memory; None if there is none."""
-    if not (folder / "cfg.json").is_file():
+    """The copy, mapped into memory; None if there is none, or a damaged one."""
+    try:
+        return SAE.load_from_disk(folder, device="cpu", dtype="float32")
+    except (OSError, ValueError, KeyError, SafetensorError):
         return None
-    return SAE.load_from_disk(folder, device="cpu", dtype="float32")
 
 
 def prepare(sae: SAE, folder: Path) -> SAE:

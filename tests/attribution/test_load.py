@@ -29,6 +29,7 @@ from scd_tui.attribution.attribute import attribute, read
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.load import LoadedModel, load
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.prepared import prepared_dir
 from scd_tui.catalog import models
 from scd_tui.catalog.cached import kept
 from scd_tui.catalog.models import ModelSpec, find
@@ -221,6 +222,18 @@ def test_streamed_every_family_stays_in_files_and_says_the_same(ready: Ready) ->
         assert "/" in line.split(maxsplit=5)[-1], "in a file, and not in memory"
 
 
+def test_a_copy_that_was_damaged_is_made_anew(tmp_path: Path) -> None:
+    with downloaded(FAMILIES["qwen-scope"], tmp_path) as (_, spec):
+        load(spec, CPU, stream=True)
+        copies = sorted(prepared_dir().rglob("sae_weights.safetensors"))
+        assert len(copies) == 3
+        copies[1].write_bytes(copies[1].read_bytes()[:100])
+        streamed, resident = load(spec, CPU, stream=True), load(spec, CPU)
+        for site, dictionary in resident.dictionaries.items():
+            x = torch.randn(3, dictionary.d_in)
+            assert streamed.dictionaries[site].encode(x).pairs == dictionary.encode(x).pairs
+
+
 def _holds(line: str, address: int) -> bool:
     first, last = (int(end, 16) for end in line.split()[0].split("-"))
     return first <= address < last
@@ -333,7 +346,10 @@ def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_what_is_not_downloaded_is_told_with_the_command_that_helps(
-    gpt2: tuple[Hub, ModelSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    gpt2: tuple[Hub, ModelSpec],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub, _ = gpt2
     toml = str(tmp_path / "gpt2-v5.toml")
@@ -342,6 +358,9 @@ def test_what_is_not_downloaded_is_told_with_the_command_that_helps(
     said = failed(capsys, "attribute", PROMPT, "--model", toml)
     assert "v5_32k_layer_2.pt/cfg.json of jbloom/" in said
     assert "`scd-tui download gpt2-v5:small` fetches what is missing, v5_32k_layer_2" in said
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    said = failed(capsys, "attribute", PROMPT, "--model", toml)
+    assert "unset HF_HUB_OFFLINE, then `scd-tui download gpt2-v5:small`" in said
     assert hub.asked == []
 
 

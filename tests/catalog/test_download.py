@@ -17,6 +17,8 @@ from hub_repos import FAMILIES, repositories, write_toml
 from hub_server import Fault, Hub, Repo, commit_of, serve
 from huggingface_hub import scan_cache_dir
 
+from scd_tui.catalog.download import download
+from scd_tui.catalog.models import find
 from scd_tui.cli import main
 
 FAMILY = FAMILIES["gpt2-v5"]
@@ -212,6 +214,33 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(
     assert command(hub, tmp_path, "download", toml).returncode == 0
     (again,) = [a for a in hub.asked if a.method == "GET" and a.path.endswith(BIG)]
     assert again.headers["range"] == f"bytes={arrived}-"
+
+
+class Enough(Exception):
+    """Somebody pressed escape."""
+
+
+def test_what_progress_raises_ends_it_and_the_next_goes_on(
+    hub: Hub, files: dict[str, Repo], tmp_path: Path, toml: Path
+) -> None:
+    hub.repos[RESID] = large(files, 24 << 20)
+    stages: list[str] = []
+
+    def until(stage: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+        stages.append(stage)
+        if stage == f"fetching {BIG}" and done > 0:
+            raise Enough
+
+    with pointed(hub, tmp_path):
+        with pytest.raises(Enough):
+            download(find(str(toml)), until)
+        (partial,) = tmp_path.glob("hub/*/blobs/*.incomplete")
+        arrived = partial.stat().st_size
+        assert 0 < arrived < 24 << 20
+        assert stages[0] == "looking" and any(stage.startswith("checking") for stage in stages)
+        found = download(find(str(toml)))
+    assert found.fetched < found.total - arrived
 
 
 def test_a_line_that_breaks_is_taken_up_again(hub: Hub, toml: Path, tmp_path: Path) -> None:
