@@ -3,7 +3,6 @@
 Nothing here uses a network.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +82,7 @@ def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile, ...]]:
         if here[WEIGHTS] is None and index is None:
             missing.append(HubFile(spec.model.repo, WEIGHTS, spec.model.revision))
         elif here[WEIGHTS] is None and index is not None:
-            for shard in shard_files(spec.model, json.loads(index.read_bytes())):
+            for shard in shard_files(spec.model, index.read_bytes()):
                 look(shard)
     for dictionary in spec.dictionaries.values():
         if isinstance(dictionary, HubDictionary):

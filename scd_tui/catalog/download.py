@@ -6,7 +6,6 @@ is put into its place only when it is right, so that what is there can be truste
 """
 
 import hashlib
-import json
 import re
 import shutil
 import time
@@ -61,6 +60,12 @@ class Remote:
         """Where huggingface_hub keeps the content."""
         folder = repo_folder_name(repo_id=self.file.repo, repo_type=constants.REPO_TYPE_MODEL)
         return cache_dir() / folder / "blobs" / self.etag
+
+    @property
+    def lock(self) -> Path:
+        """What huggingface_hub locks while it writes the content, and we with it."""
+        folder = self.blob.parents[1].name
+        return cache_dir() / ".locks" / folder / f"{self.etag}.lock"
 
     @property
     def partial(self) -> Path:
@@ -130,8 +135,8 @@ def download(
 ) -> Downloaded:
     """Fetch what is missing of a spec, check everything, and put it where programs look for it.
 
-    What it was about to do can be done later from where it stopped, whatever stopped it. Raises
-    RunError, in one sentence, when it cannot be done.
+    Whatever stops it, the next call goes on from there. Raises RunError, in one sentence, when it cannot
+    be done.
     """
     if not spec.on_hub:
         raise InputError(f"{spec.name} lies in folders here: there is nothing to download")
@@ -154,7 +159,7 @@ def download(
 
 
 def _look_at_all(spec: ModelSpec, on_progress: OnProgress) -> list[Remote]:
-    """All files that there are, those of one repository at one commit, each content once."""
+    """All files that there are, those of one repository and revision at one commit."""
     wanted = spec_files(spec)
     commits: dict[tuple[str, str | None], str] = {}
     for file in wanted:
@@ -203,9 +208,7 @@ def _shards(model: HubModel, found: list[Remote], on_progress: OnProgress) -> li
             "since they can hold code"
         )
     _bring(here[INDEX], lambda stage, now: None)
-    return _look_at(
-        list(shard_files(model, json.loads(here[INDEX].blob.read_bytes()))), on_progress
-    )
+    return _look_at(list(shard_files(model, here[INDEX].blob.read_bytes())), on_progress)
 
 
 def _look(file: HubFile) -> Remote:
@@ -269,7 +272,8 @@ def _bring(remote: Remote, on_bytes: Callable[[str, int], None]) -> int:
     fetched = 0
     with told(remote.file):
         remote.blob.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(remote.blob.with_name(f"{remote.etag}.lock")):
+        remote.lock.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(remote.lock):
             for last in (False, True):
                 try:
                     if not remote.blob.exists():

@@ -23,7 +23,7 @@ from scd_tui.errors import InputError, RunError
 
 
 class DamagedError(Exception):
-    """What arrived is not what the Hub says that it is. The message is about a file: "is …"."""
+    """What arrived is not what the Hub says that it is. The message goes on after a file's name."""
 
 
 class Missing(Exception):

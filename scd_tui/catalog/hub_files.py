@@ -4,6 +4,7 @@ Only what holds no code when it is read: safetensors, npz without objects, and P
 nothing else was published, which is then read with `weights_only`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -60,8 +61,13 @@ def model_files(model: HubModel) -> tuple[HubFile, ...]:
     )
 
 
-def shard_files(model: HubModel, index: Any) -> tuple[HubFile, ...]:
-    """The files that a decoded `INDEX` tells of. Raises InputError when it is none."""
+def shard_files(model: HubModel, data: bytes) -> tuple[HubFile, ...]:
+    """The files that an `INDEX` with this content tells of. Raises InputError when it is none."""
+    index: Any
+    try:
+        index = json.loads(data)
+    except (ValueError, RecursionError):
+        index = None
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise InputError(f"{INDEX} of {model.repo} does not say which files its weights are in")

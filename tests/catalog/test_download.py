@@ -115,7 +115,8 @@ def test_everything_comes_is_checked_and_stands_where_other_programs_look(
     assert {"config.json", "tokenizer.json", "model.safetensors", "cfg.json"} <= names
     # what can hold code, and what nobody reads, stays away
     assert not {"pytorch_model.bin", "README.md", "sparsity.safetensors"} & names
-    assert not list(tmp_path.glob("hub/*/blobs/*.incomplete"))
+    # and nothing else lies there
+    assert all(len(path.name) in (40, 64) for path in tmp_path.glob("hub/*/blobs/*"))
 
 
 def test_a_second_time_nothing_is_fetched(hub: Hub, toml: Path, tmp_path: Path) -> None:
@@ -167,6 +168,10 @@ def test_weights_in_several_files_come_by_their_index(
     )
     done = command(hub, tmp_path, "download", toml)
     assert done.returncode == 2 and "names '../../x.safetensors', which is no file" in done.stderr
+    for wrong in (b"{", b"[]", b'{"weight_map": 3}'):
+        hub.repos["gpt2"] = Repo({"main": whole | {"model.safetensors.index.json": wrong}})
+        done = command(hub, tmp_path, "download", toml)
+        assert done.returncode == 2 and "does not say which files its weights are in" in done.stderr
 
 
 def test_a_model_without_safetensors_is_refused(
