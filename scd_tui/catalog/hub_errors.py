@@ -1,6 +1,7 @@
 """What goes wrong between here and the Hub, each in one sentence that says what to do."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -104,8 +105,11 @@ def _ask(repo: str) -> str:
 def _unreachable(error: Exception) -> RunError:
     if isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
         return RunError("HF_HUB_OFFLINE is set, so nothing is downloaded: unset it first")
+    cause = next(iter(str(error).splitlines()), "")[:100]
+    told = f" ({cause})" if cause and not isinstance(error, LocalEntryNotFoundError) else ""
+    own = " and HF_ENDPOINT" if os.environ.get("HF_ENDPOINT") else ""
     return RunError(
-        f"{constants.ENDPOINT} cannot be reached: check the connection and try again, "
+        f"{constants.ENDPOINT} cannot be reached{told}: check the connection{own} and try again, "
         "what has arrived is kept"
     )
 

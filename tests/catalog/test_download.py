@@ -402,7 +402,8 @@ def test_no_network_is_told(toml: Path, tmp_path: Path) -> None:
     with serve(Hub({})) as hub:
         pass  # its port is closed now
     said = refused(command(hub, tmp_path, "download", toml, own=True))
-    assert f"{hub.url} cannot be reached: check the connection" in said
+    assert f"{hub.url} cannot be reached ([Errno " in said
+    assert "): check the connection and HF_ENDPOINT and try again" in said
 
 
 def test_offline_means_that_nothing_is_asked(hub: Hub, toml: Path, tmp_path: Path) -> None:
