@@ -21,7 +21,7 @@ _MARKS = {
     ("features", False, "effect"): ("■", "red"),
     ("features", False, "random"): ("□", "magenta"),
     ("features", True, "chosen"): ("◆", "green"),
-    ("features", False, "chosen"): ("◇", "yellow"),
+    ("features", False, "chosen"): ("◇", "green"),
     ("neurons", None, "effect"): ("▲", "green"),
 }
 _LOWEST, _HIGHEST = -1.0, 2.0

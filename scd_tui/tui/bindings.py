@@ -58,6 +58,11 @@ def screen_keys() -> list[BindingType]:
     ]
 
 
+def close_keys() -> list[BindingType]:
+    """Keys that close what has opened over the main screen."""
+    return [key("modal.close", "escape,q", "close", "close", "esc")]
+
+
 def list_keys() -> list[BindingType]:
     """Motions that all three panes share."""
     return [
@@ -108,6 +113,8 @@ def tree_keys() -> list[BindingType]:
         key("tree.cut", "c", "app.cut", "cut this edge: what it does", "c"),
         key("tree.subtree", "X", "app.ablate_subtree", "ablate it and all rows below it", "X"),
         key("tree.together", "A", "app.ablate_pinned", "ablate all that is pinned together", "A"),
+        key("tree.scale", "asterisk", "app.scale", "scale the node from 0 to 10 times", "*"),
+        key("tree.curve", "V", "app.curve", "validation curve of what is pinned", "V"),
         key("tree.unfold_all", "E", "unfold_all", "unfold every site", "E"),
         key("tree.fold_all", "C", "fold_all", "fold every site", "C"),
         key("tree.filter", "slash", "filter", "filter by name, token or explanation", "/"),
@@ -163,6 +170,18 @@ def compare_keys() -> list[BindingType]:
         key("compare.previous", "shift+tab,K", "section(-1)", "previous section", "⇧tab"),
         key("compare.by", "f", "by", "node by node, or positions summed", "f"),
         key("compare.order", "o", "order", "by change, or by size", "o"),
+    ]
+
+
+def scale_keys() -> list[BindingType]:
+    """Keys of the screen that makes a node stronger."""
+    return [
+        *close_keys(),
+        key("scale.more", "right,l", "scale(1)", "stronger", "→"),
+        key("scale.less", "left,h", "scale(-1)", "weaker", "←"),
+        key("scale.none", "0", "factor(0.0)", "not at all", "0"),
+        key("scale.same", "1", "factor(1.0)", "as it is", "1"),
+        key("scale.most", "9", "factor(10.0)", "ten times", "9"),
     ]
 
 

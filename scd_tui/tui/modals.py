@@ -15,14 +15,10 @@ from textual.screen import ModalScreen
 
 from scd_tui.catalog.prompts import Prompt, PromptSet
 from scd_tui.text import visible
-from scd_tui.tui.bindings import key, list_keys
+from scd_tui.tui.bindings import close_keys, key, list_keys
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.view import Bar, Pane
-
-
-def close_keys() -> list[BindingType]:
-    return [key("modal.close", "escape,q", "close", "close", "esc")]
 
 
 class HelpScreen(ModalScreen[None]):

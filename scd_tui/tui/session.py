@@ -682,7 +682,7 @@ class Session:
         self._notice(Change.CIRCUIT if fresh else Change.GREW)
         self._notice(Change.COMPLETIONS)
         if event.circuit.target.saturated:
-            self.say("p is near 1, where the gradient of logp fades: diff says more (m)", "warn")
+            self.say("p is near 1, where the gradient of logp fades: diff says more (M)", "warn")
         else:
             self._notice(Change.STATUS)
 

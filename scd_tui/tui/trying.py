@@ -1,14 +1,28 @@
 """Asking otherwise, and trying a node at other strengths: what opens a screen over the main one."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from textual.app import App
+from textual.screen import Screen
 
 from scd_tui.graph import Completion
 from scd_tui.tui.ask import AskScreen
 from scd_tui.tui.choice import Choice
-from scd_tui.worker.protocol import Continue, Continued, Event, Suggest, Suggested
+from scd_tui.tui.experiments import removable
+from scd_tui.tui.scaling import FACTORS, ScaleScreen
+from scd_tui.worker.protocol import (
+    Continue,
+    Continued,
+    Curves,
+    CurvesFound,
+    Event,
+    Scale,
+    Scaled,
+    Suggest,
+    Suggested,
+)
 
 if TYPE_CHECKING:
     from scd_tui.tui.main_screen import MainScreen
@@ -17,6 +31,7 @@ if TYPE_CHECKING:
 OFFERED = 6
 """Tokens of the vocabulary that are offered for what was typed."""
 CONTINUATION = 8
+CURVE_WIDTH = 104
 
 
 class Trying(App[int]):
@@ -65,3 +80,48 @@ class Trying(App[int]):
             self.session.experiments.ask(
                 Continue, found, quiet=True, prompt=self.session.prompt, count=CONTINUATION
             )
+
+    # --- at other strengths -------------------------------------------------------------------
+
+    def action_scale(self) -> None:
+        """Run the model with the node under the cursor at every strength there is."""
+        item = self.main.circuit_tree.current
+        if item is None or not (chosen := removable([item.node] if item.node else [])):
+            self.session.say("put the cursor on a feature or an error node first", "warn")
+            return
+        node = chosen[0]
+
+        def found(event: Event) -> None:
+            if isinstance(event, Scaled):
+                self.push_screen(ScaleScreen(event))
+
+        self.session.experiments.ask_of_circuit(
+            Scale, found, f"scaling {node}", node=node, factors=FACTORS
+        )
+
+    # --- curves -------------------------------------------------------------------------------
+
+    def action_curve(self) -> None:
+        """Measure what the pinned features carry alone."""
+        pins = self.session.store.marks.pins
+        if not pins:
+            self.session.say("pin features first (a)", "warn")
+            return
+
+        def found(event: Event) -> None:
+            if isinstance(event, CurvesFound):
+                self.run_worker(self._show_curves(event), group="curves", exclusive=True)
+
+        self.session.experiments.ask_of_circuit(Curves, found, "curves", nodes=pins)
+
+    async def _show_curves(self, event: CurvesFound) -> None:
+        width = max(40, min(self.size.width - 10, CURVE_WIDTH))
+        # the library that draws takes a while to import, and a while to draw
+        screen = await asyncio.to_thread(_curve_screen, event, width)
+        self.push_screen(screen)
+
+
+def _curve_screen(event: CurvesFound, width: int) -> Screen[None]:
+    from scd_tui.tui.curve_screen import CurveScreen, curve_lines
+
+    return CurveScreen(event.columns[0].count, curve_lines(event.columns, width))

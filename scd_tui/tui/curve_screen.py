@@ -1,0 +1,104 @@
+"""Validation curves of what is pinned, drawn in the terminal."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from scd_tui.curves import ENOUGH, Column
+from scd_tui.export.curves import look, number, plot, words
+from scd_tui.tui.bindings import close_keys
+from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
+from scd_tui.tui.text_pane import TextPane
+
+_INKS: dict[str, Ink] = {
+    "blue": "towards",
+    "cyan": "label",
+    "red": "away",
+    "magenta": "key",
+    "green": "good",
+}
+_ANSI = {1: "red", 2: "green", 4: "blue", 5: "magenta", 6: "cyan"}
+_NAME_CELLS = 44
+
+
+def inked(drawing: str) -> list[Line]:
+    """Lines with ANSI colours as lines of spans."""
+    lines: list[Line] = []
+    for line in Text.from_ansi(drawing).split("\n"):
+        spans: list[Span] = []
+        end = 0
+        for span in sorted(line.spans):
+            colour = _ANSI.get(getattr(getattr(span.style, "color", None), "number", None) or 0, "")
+            if span.start > end:
+                spans.append((line.plain[end : span.start], "dim"))
+            if span.end > max(end, span.start):
+                spans.append(
+                    (line.plain[max(end, span.start) : span.end], _INKS.get(colour, "dim"))
+                )
+                end = span.end
+        if end < len(line.plain):
+            spans.append((line.plain[end:], "dim"))
+        lines.append(tuple(spans))
+    return lines
+
+
+def curve_lines(columns: Sequence[Column], width: int) -> list[Line]:
+    """Faithfulness by number of nodes, with the dictionaries' errors kept and out; then the numbers."""
+    lines: list[Line] = []
+    for errors in (True, False):
+        some = [column for column in columns if column.errors == errors]
+        what = "kept" if errors else "out: the verdict on the dictionaries"
+        lines.append(((f"faithfulness by number of nodes, errors {what}", "heading"),))
+        lines += inked(plot(some, max(40, width)))
+        for column in some:
+            lines += _numbers(column, width)
+        lines.append(())
+    told = (
+        "faithfulness of n nodes: (m(C) − m(∅)) / (m(M) − m(∅)), C the n first, every other feature "
+        "at zero at every site at once; completeness: the same of all features but these n"
+    )
+    return [*lines, *wrap([(told, "dim")], width)]
+
+
+def _numbers(column: Column, width: int) -> list[Line]:
+    mark, colour = look(column)
+    name: list[Span] = [
+        (f"{mark} ", _INKS[colour]),
+        (pad(words(column).partition(", errors")[0], _NAME_CELLS), "text"),
+    ]
+    if column.curve is None:
+        return wrap([*name, (f"no curve: {column.refused}", "warn")], width, indent=2)
+    enough = "never" if column.needed is None else str(column.needed)
+    faithful, complete = column.curve.faithfulness[-1], column.curve.completeness[-1]
+    numbers = f"{number(faithful)} faithful, {number(complete)} without; {ENOUGH} at {enough}"
+    return wrap([*name, (numbers, "dim")], width, indent=2)
+
+
+class CurveScreen(ModalScreen[None]):
+    """Shows lines that were made in a thread, where the drawing library is at home."""
+
+    BINDINGS: ClassVar[list[BindingType]] = close_keys()
+
+    def __init__(self, count: int, lines: Sequence[Line]) -> None:
+        super().__init__()
+        self._count, self._lines = count, lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog tall wide") as dialog:
+            dialog.border_title = Content(f"What {self._count} pinned features do alone")
+            dialog.border_subtitle = Content("esc closes")
+            yield TextPane(name="curves")
+
+    def on_mount(self) -> None:
+        pane = self.query_one(TextPane)
+        pane.focus()
+        pane.show(self._lines)
+
+    def action_close(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,127 @@
+"""A node at 0 to 10 times its strength: the metric, and the completions as they move."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from scd_tui.graph import Completion
+from scd_tui.numbers import bar, probability, signed
+from scd_tui.text import visible
+from scd_tui.tui.bindings import scale_keys
+from scd_tui.tui.ink import Line, Span, pad
+from scd_tui.tui.paint import tone
+from scd_tui.tui.text_pane import TextPane
+from scd_tui.worker.protocol import Scaled
+
+STEP, MOST = 0.5, 10.0
+FACTORS = tuple(STEP * n for n in range(int(MOST / STEP) + 1))
+CHART_HEIGHT = 9
+_COLUMN = 3
+_TOKEN_CELLS = 16
+
+
+def chart(scaled: Scaled, index: int) -> list[Line]:
+    """The metric by factor, `●`, beside the straight line of the estimate, `·`; `│` where one is."""
+    base = scaled.factors.index(1.0)
+    estimates = [scaled.values[base] + (f - 1) * scaled.slope for f in scaled.factors]
+    # The estimate may leave the chart, what was measured may not.
+    low, high = min(scaled.values), max(scaled.values)
+    size = max(high - low, 1e-9)
+    low, high = low - 0.1 * size, high + 0.1 * size
+
+    def height(value: float) -> int | None:
+        at = round((value - low) / (high - low) * (CHART_HEIGHT - 1))
+        return at if 0 <= at < CHART_HEIGHT else None
+
+    lines: list[Line] = []
+    for level in reversed(range(CHART_HEIGHT)):
+        name = high if level == CHART_HEIGHT - 1 else low if level == 0 else None
+        spans: list[Span] = [("" if name is None else signed(name, 8, 2), "dim")]
+        spans = [(pad(spans[0][0], 8) + " ┤", "dim")]
+        for n, (value, estimate) in enumerate(zip(scaled.values, estimates, strict=True)):
+            mark: Span = (" ", "text")
+            if n == index:
+                mark = ("│", "key")
+            if height(estimate) == level:
+                mark = ("·", "dim")
+            if height(value) == level:
+                mark = ("●", "key" if n == index else "towards")
+            spans += [mark, (" " * (_COLUMN - 1), "text")]
+        lines.append(tuple(spans))
+    axis = "".join(pad(f"{f:g}" if f == int(f) else "", _COLUMN) for f in scaled.factors)
+    return [*lines, ((" " * 10 + axis, "dim"),)]
+
+
+def scale_lines(scaled: Scaled, index: int) -> list[Line]:
+    """Everything at one factor."""
+    factor, value = scaled.factors[index], scaled.values[index]
+    base = scaled.factors.index(1.0)
+    estimate = scaled.values[base] + (factor - 1) * scaled.slope
+    lines: list[Line] = [
+        (
+            (f"×{factor:g}".ljust(6), "key"),
+            ("metric ", "dim"),
+            (signed(value), tone(value)),
+            (", the estimate says ", "dim"),
+            (signed(estimate), "text"),
+            (f"; as it is, {signed(scaled.values[base])}", "dim"),
+        ),
+        (),
+        *chart(scaled, index),
+        (),
+        ((f"completions at ×{factor:g}, and as they are", "heading"),),
+    ]
+    before = {c.token.id: c.probability for c in scaled.completions[base]}
+    return [*lines, *(_completion(c, before) for c in scaled.completions[index])]
+
+
+def _completion(completion: Completion, before: dict[int, float]) -> Line:
+    was = before.get(completion.token.id)
+    return (
+        (pad(visible(completion.token.text), _TOKEN_CELLS), "token"),
+        (probability(completion.probability, 7) + " ", "text"),
+        (bar(completion.probability, 20), "towards"),
+        (" was " + (probability(was) if was is not None else "below those listed"), "dim"),
+    )
+
+
+class ScaleScreen(ModalScreen[None]):
+    """Arrows change the factor. All of them were run at once, so nothing is waited for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = scale_keys()
+
+    def __init__(self, scaled: Scaled) -> None:
+        super().__init__()
+        self._scaled = scaled
+        self.index = scaled.factors.index(1.0)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog tall") as dialog:
+            dialog.border_title = Content(f"{self._scaled.node} at other strengths")
+            dialog.border_subtitle = Content("← → strength · 0 1 9 · esc closes")
+            yield TextPane(name="scale")
+
+    def on_mount(self) -> None:
+        self.query_one(TextPane).focus()
+        self._draw()
+
+    def _draw(self) -> None:
+        lines: Sequence[Line] = scale_lines(self._scaled, self.index)
+        self.query_one(TextPane).show(lines, top=False)
+
+    def action_scale(self, step: int) -> None:
+        """A step stronger or weaker."""
+        self.index = max(0, min(len(self._scaled.factors) - 1, self.index + step))
+        self._draw()
+
+    def action_factor(self, factor: float) -> None:
+        self.index = self._scaled.factors.index(factor)
+        self._draw()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
