@@ -246,7 +246,9 @@ def test_a_circuit_comes_out_with_its_revisions(
     ready: Ready, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toml = ready.folder / f"{ready.family.name}.toml"
-    assert main(["attribute", PROMPT, "--model", str(toml), "--top", "3", "--json"]) == 0
+    assert (
+        main(["attribute", PROMPT, "--no-gate", "--model", str(toml), "--top", "3", "--json"]) == 0
+    )
     circuit = decode_circuit(capsys.readouterr().out.encode())
     here, missing = kept(ready.spec)
     assert missing == ()
@@ -311,13 +313,15 @@ def test_a_built_in_name_is_all_that_is_asked_of_a_user(
 ) -> None:
     spec = find(name)
     with serve(Hub(repositories_of_gpt2(spec, tmp_path / "model"))) as hub, pointed(hub, tmp_path):
-        assert main(["attribute", PROMPT, "--model", name]) == 1
+        assert main(["attribute", PROMPT, "--no-gate", "--model", name]) == 1
         said = capsys.readouterr().err
         assert f"{spec.name} is not downloaded: `scd-tui download {spec.name}:" in said
         assert main(["download", name]) == 0
         hub.asked.clear()
         capsys.readouterr()
-        assert main(["attribute", PROMPT, "--model", name, "--top", "2", "--json"]) == 0
+        assert (
+            main(["attribute", PROMPT, "--no-gate", "--model", name, "--top", "2", "--json"]) == 0
+        )
         circuit = decode_circuit(capsys.readouterr().out.encode())
         assert circuit.model.sites == tuple(spec.dictionaries)
         assert circuit.model.sources == spec.sources
@@ -355,11 +359,11 @@ def test_what_is_not_downloaded_is_told_with_the_command_that_helps(
     toml = str(tmp_path / "gpt2-v5.toml")
     (path,) = tmp_path.glob("hub/*/snapshots/*/v5_32k_layer_2.pt/cfg.json")
     path.unlink()
-    said = failed(capsys, "attribute", PROMPT, "--model", toml)
+    said = failed(capsys, "attribute", PROMPT, "--no-gate", "--model", toml)
     assert "v5_32k_layer_2.pt/cfg.json of jbloom/" in said
     assert "`scd-tui download gpt2-v5:small` fetches what is missing, v5_32k_layer_2" in said
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    said = failed(capsys, "attribute", PROMPT, "--model", toml)
+    said = failed(capsys, "attribute", PROMPT, "--no-gate", "--model", toml)
     assert "unset HF_HUB_OFFLINE, then `scd-tui download gpt2-v5:small`" in said
     assert hub.asked == []
 
@@ -383,10 +387,10 @@ def test_a_damaged_file_is_told_with_the_command_that_helps(
     toml = str(tmp_path / "gpt2-v5.toml")
     path = file_of(spec, name)
     path.write_bytes(path.read_bytes()[:50])
-    told = failed(capsys, "attribute", PROMPT, "--model", toml)
+    told = failed(capsys, "attribute", PROMPT, "--no-gate", "--model", toml)
     assert said in told and "`scd-tui download` finds out" in told
     assert main(["download", toml]) == 0
-    assert main(["attribute", PROMPT, "--model", toml]) == 0
+    assert main(["attribute", PROMPT, "--no-gate", "--model", toml]) == 0
 
 
 def test_a_dictionary_of_another_width_or_place_is_refused(
@@ -397,12 +401,12 @@ def test_a_dictionary_of_another_width_or_place_is_refused(
     toml = tmp_path / "gpt2-v5.toml"
     text = toml.read_text()
     toml.write_text(text.replace("{layer}.hook_resid_post", "{layer}.hook_resid_pre"))
-    assert main(["attribute", PROMPT, "--model", str(toml)]) == 2
+    assert main(["attribute", PROMPT, "--no-gate", "--model", str(toml)]) == 2
     said = capsys.readouterr().err
     assert "was trained at blocks.0.hook_resid_post, and is to be used at resid_pre.0" in said
     toml.write_text(text.replace('path = ["v5_32k_layer_0", ', 'path = ["v5_32k_layer_1", ', 1))
     assert main(["download", str(toml)]) == 0
-    assert main(["attribute", PROMPT, "--model", str(toml)]) == 2
+    assert main(["attribute", PROMPT, "--no-gate", "--model", str(toml)]) == 2
     assert "mend its entry" in capsys.readouterr().err
 
 
