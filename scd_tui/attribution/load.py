@@ -171,7 +171,7 @@ def _require_fit(name: str, site: Site, sae: SAE, model: LanguageModel) -> None:
                 said.replace(".hook_z", ".attn.hook_z").replace(".attn.attn", ".attn")
             )
         except ValueError:
-            own = None
+            own = site  # said in other words, such as `hook_embed`, which settle nothing
         if own != site:
             raise InputError(f"{name} was trained at {said}, and is to be used at {site}")
     if len(sae.b_dec) != model.width_at(site):

@@ -410,6 +410,17 @@ def test_a_dictionary_of_another_width_or_place_is_refused(
     assert "mend its entry" in capsys.readouterr().err
 
 
+def test_a_place_in_words_that_are_no_hook_of_a_block_settles_nothing(
+    gpt2: tuple[Hub, ModelSpec],
+) -> None:
+    """Dictionaries of the embedding say `hook_embed`, where the first block reads."""
+    _, spec = gpt2
+    path = file_of(spec, "layer_0/cfg.json")
+    config = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**config, "hook_name": "hook_embed"}))
+    assert len(load(spec, CPU).dictionaries) == 9
+
+
 def test_a_model_of_another_width_is_told(tmp_path: Path) -> None:
     with downloaded(FAMILIES["gpt2-v5"], tmp_path) as (_, spec):
         narrow = write_model(tmp_path / "narrow", layers=3, width=16)
