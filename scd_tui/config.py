@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from platformdirs import user_config_path, user_state_path
+from platformdirs import user_cache_path, user_config_path, user_state_path
 
 from scd_tui.graph import Method, Metric, Settings
 
@@ -42,6 +42,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mouse: Choice = "auto"
     unicode: Choice = "auto"
     history: int = 200
+    neuronpedia: bool = True
     defaults: Defaults = Defaults()
     keys: dict[str, str] = {}
 
@@ -56,6 +57,7 @@ MEANINGS = {
     "device": "auto, cpu, cuda or cuda:N",
     "mouse": "auto: off over SSH, where its reports cost too much",
     "unicode": "auto: off where the locale is not UTF-8; bars and lines are then ASCII",
+    "neuronpedia": "false: nothing is fetched, so that nobody learns which features a prompt activates",
     "history": "how many past circuits are kept for their owner; 0 keeps none",
     "metric": "diff, logp or logit",
     "method": "gradient, integrated or exact",
@@ -73,6 +75,11 @@ def config_path() -> Path:
 def state_path() -> Path:
     """The folder of what is remembered from one sitting to the next."""
     return user_state_path("scd-tui")
+
+
+def cache_path() -> Path:
+    """The folder of what can be fetched or made again."""
+    return user_cache_path("scd-tui")
 
 
 def read_config(path: Path | None = None) -> tuple[Config, str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scd_tui import __version__
 from scd_tui.commands.options import (
     add_model_options,
+    add_offline,
     add_prompt,
     model_reference,
     prompt_text,
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_prompt(parser)
     add_model_options(parser, remembered=True)
+    add_offline(parser)
     parser.add_argument("--version", action="version", version=f"scd-tui {__version__}")
     return parser
 
@@ -60,4 +62,9 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(reason)
     from scd_tui.tui.app import run_app
 
-    return run_app(prompt_text(arguments), model=model or None, device=arguments.device)
+    return run_app(
+        prompt_text(arguments),
+        model=model or None,
+        device=arguments.device,
+        offline=arguments.offline,
+    )

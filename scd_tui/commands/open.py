@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_pruning, as_pruned, saved_circuit
+from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved_circuit
 from scd_tui.errors import InputError
 
 
@@ -17,6 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
     add_pruning(parser)
+    add_offline(parser)
     return parser
 
 
@@ -34,4 +35,4 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{reason} (scd-tui open FILE --print needs none)")
     from scd_tui.tui.app import run_app
 
-    return run_app(circuit=circuit)
+    return run_app(circuit=circuit, offline=arguments.offline)

@@ -88,6 +88,15 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """`--offline`."""
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="fetch no explanations from Neuronpedia: what is on this machine is shown",
+    )
+
+
 def add_prompt(parser: argparse.ArgumentParser) -> None:
     """The prompt, as an argument or from a file; `prompt_text` reads it."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to complete")

@@ -85,10 +85,11 @@ class BundledFeatures:
     """Records of the bundled model's features, by source id ("2-mlp") and index.
 
     `directory` holds the files; one that is not there, or lacks a source, knows no feature. A
-    file that cannot be read as what it should be raises ValueError.
+    file that cannot be read as what it should be raises ValueError. `name` says what they are.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "ships with scd-tui") -> None:
+        self.name = name
         self._directory = directory
         self._sources: dict[str, _Source | None] = {}
         self._stream: array[int] | None = None

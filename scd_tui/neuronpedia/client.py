@@ -6,24 +6,10 @@ import msgspec
 
 from scd_tui.neuronpedia.address import Addresses, Feature, sendable
 from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.found import BATCH, Found
 from scd_tui.neuronpedia.records import FeatureRecord
 from scd_tui.neuronpedia.transport import Answer, Transport, status_fault
 from scd_tui.neuronpedia.wire import decode_feature, decode_features
-
-BATCH = 256
-"""Features of one request: parsing 2,048 at once would hold the screen up for a fifth of a second."""
-
-
-class Found(msgspec.Struct, frozen=True):
-    """Records by feature; None for one that Neuronpedia does not know.
-
-    `remaining` is how many requests are left in this hour, where it was said. `refused` says why
-    features that were asked for are not among the records; "" when all are.
-    """
-
-    records: dict[Feature, FeatureRecord | None]
-    remaining: int | None = None
-    refused: str = ""
 
 
 class Client:

@@ -10,8 +10,8 @@ import msgspec
 
 from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.backoff import Backoff
-from scd_tui.neuronpedia.client import BATCH, Found
 from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.found import BATCH, Found
 
 TRIES = 3
 """How often one feature is asked for while its answer is none, before the fault must be with it."""

@@ -14,9 +14,9 @@ import msgspec
 
 from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.backoff import Trouble
-from scd_tui.neuronpedia.cache import Cache, Entry, entry_of
-from scd_tui.neuronpedia.client import BATCH, Found
+from scd_tui.neuronpedia.entries import Entry, entry_of
 from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.found import BATCH, Found
 from scd_tui.neuronpedia.queue import Job, Queue
 
 READ_AT_ONCE = 64
@@ -31,6 +31,13 @@ class Asks(Protocol):
     def full(self, feature: Feature) -> Found: ...
     def brief(self, features: tuple[Feature, ...]) -> Found: ...
     def close(self) -> None: ...
+
+
+class Keeps(Protocol):
+    """What the reader needs of a `Cache`."""
+
+    def get_many(self, features: Iterable[Feature]) -> dict[Feature, Entry]: ...
+    def put(self, entries: Mapping[Feature, Entry]) -> None: ...
 
 
 class Clock:
@@ -70,7 +77,7 @@ class Reader:
     def __init__(
         self,
         client: Callable[[], Asks] | None,
-        cache: Callable[[], Cache | None],
+        cache: Callable[[], Keeps | None],
         listener: Callable[[Mapping[Feature, Entry]], None],
         *,
         asking: Callable[[], None] = lambda: None,
@@ -86,7 +93,7 @@ class Reader:
         self._queue = Queue(randomness)
         self._client: Asks | None = None
         self._making = threading.Lock()
-        self._cache: Cache | None = None
+        self._cache: Keeps | None = None
         self._ready = False
         self._known: dict[Feature, Entry] = {}
         self._unread: dict[Feature, None] = {}

@@ -24,10 +24,12 @@ from textual.widgets import Input
 from scd_tui.catalog.models import DEFAULT_MODEL
 from scd_tui.catalog.prompts import Prompt, load_prompt_sets
 from scd_tui.comparison import Comparison, compare, name_of
-from scd_tui.config import Config, Defaults, read_config, state_path
+from scd_tui.config import Config, Defaults, cache_path, read_config, state_path
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View, key_of
+from scd_tui.neuronpedia.address import Addresses
+from scd_tui.neuronpedia.start import cache_folder
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
@@ -35,6 +37,7 @@ from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
 from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections, shown
 from scd_tui.tui.ink import cut, plain
 from scd_tui.tui.keeping import Keeper
@@ -42,8 +45,10 @@ from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import HelpScreen, PromptPicker
 from scd_tui.tui.models import Models
+from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
-from scd_tui.tui.records import FeatureRecords, NoRecords
+from scd_tui.tui.quick_list import LinkScreen, quick_list
+from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
 from scd_tui.tui.saving import free_path, save
 from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
@@ -96,7 +101,8 @@ class ScdApp(Walking, Trying):
         circuit: Circuit | None = None,
         *,
         worker: WorkerFactory,
-        records: FeatureRecords | None = None,
+        records: RecordsOf | None = None,
+        fetching: Fetching | None = None,
         colour: bool = True,
         light: bool = False,
         unicode: bool = True,
@@ -124,12 +130,17 @@ class ScdApp(Walking, Trying):
             self.session.choice = Choice(
                 metric=config.defaults.metric, settings=settings_of(config.defaults)
             )
+        self.fetching = fetching or Fetching()
         self.labelling = Labelling(
-            records or NoRecords(),
+            records or (lambda model: NoRecords()),
             self.session,
+            shown=lambda: on_screen(*self.main.circuit_tree.view),
+            near=lambda: around(*self.main.circuit_tree.view),
             run=lambda work, group: self.run_worker(work, group=group, exclusive=group == "record"),
+            later=self.set_timer,
             on_labels=self._labelled,
             on_record=lambda: self.main.draw_feature(top=False),
+            page=self.fetching.addresses.page,
         )
         self.keeper = Keeper(
             history or History(Path(), keep=0),
@@ -150,8 +161,7 @@ class ScdApp(Walking, Trying):
         self.main = MainScreen(
             self.session,
             prompt if prompt is not None else self.session.prompt or "",
-            self.labelling.label,
-            self.labelling.state,
+            self.labelling,
         )
 
     def _configure(self, config: Config, light: bool | None) -> None:
@@ -194,6 +204,8 @@ class ScdApp(Walking, Trying):
             self.labelling.look_up_new()
         else:
             self._start_worker()
+        if (reader := self.fetching.start(self, self.labelling.found)) is not None:
+            self.labelling.read_with(reader)
         self.run_worker(self._remember(), group="history")
 
     async def _remember(self) -> None:
@@ -268,6 +280,7 @@ class ScdApp(Walking, Trying):
         await self.keeper.write()
         for number, old in self._old_signals.items():
             signal.signal(number, old)
+        self.labelling.close()
         if self._worker is not None:
             await self._worker.close()
 
@@ -309,6 +322,7 @@ class ScdApp(Walking, Trying):
 
     def _labelled(self) -> None:
         self.main.circuit_tree.refresh()
+        self.main.draw_lines()
 
     @on(MainScreen.Rested)
     def _rested(self) -> None:
@@ -317,10 +331,15 @@ class ScdApp(Walking, Trying):
         item = self.main.circuit_tree.current
         if item is not None and item.target is not None:
             self.session.experiments.heads(item.target)
-        if item is None or item.node is None:
-            return
-        ref = parse_node(item.node)
-        if ref.site is None or ref.index is None:
+        ref = None if item is None or item.node is None else parse_node(item.node)
+        if (
+            item is None
+            or item.node is None
+            or ref is None
+            or ref.site is None
+            or ref.index is None
+        ):
+            self.labelling.left()
             return
         self.session.inspect(ref.site, ref.index)
         self.labelling.open(item.node)
@@ -380,7 +399,6 @@ class ScdApp(Walking, Trying):
     def _use(self, model: str) -> None:
         """Have the worker load another model, and ask it what is on the screen."""
         self.session.use(model)
-        self.labelling.use(_records_of(model))
         self.action_restart()
 
     def action_metric(self) -> None:
@@ -454,7 +472,7 @@ class ScdApp(Walking, Trying):
 
     def _show(self, circuit: Circuit, view: View | None) -> None:
         """Show a circuit that was made before, as it was left."""
-        self.labelling.learn(circuit.explanations)
+        self.labelling.learn(circuit)
         self._first_prompt = None
         self.main.prompt_line.value = circuit.prompt
         restart = self.session.open(circuit)
@@ -463,6 +481,26 @@ class ScdApp(Walking, Trying):
         self.main.action_pane("circuit")
         if restart:
             self.action_restart()
+
+    def action_next_explanation(self) -> None:
+        item = self.main.circuit_tree.current
+        if item is None or item.node is None or self.labelling.next_explanation(item.node) < 2:
+            self.session.say("there is no other explanation of this row", "warn")
+
+    def action_ask_again(self) -> None:
+        self.labelling.try_again()
+
+    def action_quick_list(self) -> None:
+        circuit = self.session.snapshot()
+        pins = () if circuit is None else circuit.marks.pins
+        features = self.labelling.on_neuronpedia(pins)
+        if circuit is None or not features:
+            self.session.say("pin features that are on Neuronpedia first", "warn")
+            return
+        name = f"{circuit.model.name} {circuit.target.root}"
+        link, count = quick_list(self.fetching.addresses, name, features)
+        about = f"A page of {self.fetching.addresses.host} with {count} pinned features; it takes no key."
+        self.push_screen(LinkScreen(link, about, self.copy_to_clipboard))
 
     def action_copy(self) -> None:
         item = self.main.circuit_tree.current
@@ -563,10 +601,13 @@ def run_app(
     device: str | None = None,
     circuit: Circuit | None = None,
     worker_command: Sequence[str] | None = None,
+    *,
+    offline: bool = False,
 ) -> int:
     """Run the app until it is left, and return its exit code.
 
-    What is not given is as the configuration says, or as it was last.
+    `offline`: nothing is fetched from Neuronpedia, this time. What is not given is as the
+    configuration says, or as it was last.
     """
 
     def worker(on_event: Callable[[Event], None], on_exit: Callable[[WorkerExit], None]) -> Worker:
@@ -584,7 +625,13 @@ def run_app(
         device or config.device,
         circuit,
         worker=worker,
-        records=_records_of(model if circuit is None else circuit.model.reference),
+        records=_records_of,
+        fetching=Fetching(
+            Addresses.of(os.environ),
+            cache_folder(cache_path()),
+            fetch=config.neuronpedia and not offline,
+            told=state_path() / "neuronpedia-told",
+        ),
         colour=not no_colour(os.environ),
         light=light_background(os.environ),
         unicode=_switch(config.unicode, speaks_unicode(os.environ)),

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, parse_site
-from scd_tui.neuronpedia.records import Activation, FeatureRecord, Histogram
+from scd_tui.neuronpedia.records import Activation, Histogram
 from scd_tui.numbers import percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
 from scd_tui.tui.detail_trials import edge_lines, node_trials, set_lines
+from scd_tui.tui.explained import explanation_lines, origin_lines
 from scd_tui.tui.ink import Ink, Line, Span, wrap
 from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, site_title, tone
@@ -107,7 +108,7 @@ def describe(
     lines = _effect(item, store, width)
     if kind == "feature":
         return [
-            *_explanation(state, label, width),
+            *explanation_lines(state, label, width),
             *lines,
             *_prompt(item.node, store, width),
             *_ablation(item.node, store, width),
@@ -163,25 +164,6 @@ def title(item: Item | None, store: CircuitStore) -> str:
 
 
 # --- parts ------------------------------------------------------------------------------------
-
-
-def _explanation(state: RecordState, label: str, width: int) -> list[Line]:
-    record = state.record
-    if record is not None and record.explanations:
-        lines: list[Line] = []
-        for explanation in record.explanations[:3]:
-            lines += wrap([(f"“{visible(explanation.description)}”", "label")], width)
-            author = " · ".join(
-                visible(part) for part in (explanation.explainer, explanation.type_name) if part
-            )
-            lines += wrap([(f"  {author or 'author unknown'}", "dim")], width, indent=2)
-        return lines
-    if label:
-        return wrap([(f"“{label}”", "label")], width)
-    if state.problem:
-        return wrap([(state.problem, "warn")], width)
-    words = "nobody has explained this feature" if state.looked_up else "looking it up…"
-    return [((words, "dim"),)]
 
 
 def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
@@ -291,12 +273,7 @@ def _record(state: RecordState, width: int) -> list[Line]:
         lines += [(), _heading("top activations")]
         for activation in record.activations[:SHOWN_CONTEXTS]:
             lines += _context(activation, width)
-    lines += [(), *wrap([(f"{visible(record.model_id)} {_source(record)}", "dim")], width)]
-    return lines
-
-
-def _source(record: FeatureRecord) -> str:
-    return f"{visible(record.source)}/{record.index}"
+    return [*lines, (), *origin_lines(state, width)]
 
 
 def _histogram(found: Histogram, width: int) -> list[Line]:

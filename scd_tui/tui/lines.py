@@ -87,8 +87,16 @@ def _trust(trust: Trust | None) -> list[Span]:
     return spans
 
 
-def status(session: Session, hints: Sequence[tuple[str, str]], width: int) -> list[Span]:
-    """The bottom line: what runs, what there is to say, and as many key hints as have room."""
+def status(
+    session: Session,
+    hints: Sequence[tuple[str, str]],
+    width: int,
+    behind: Sequence[Span] = (),
+) -> list[Span]:
+    """The bottom line: what runs, what there is to say, and as many key hints as have room.
+
+    `behind` is what runs behind the screen.
+    """
     left: list[Span] = [(" ", "text")]
     busy = session.busy
     if busy is not None:
@@ -108,6 +116,7 @@ def status(session: Session, hints: Sequence[tuple[str, str]], width: int) -> li
             (meter(done, total, PROGRESS_CELLS), "dim"),
             ("  ", "text"),
         ]
+    left += behind
     if session.message:
         inks: dict[str, Ink] = {"info": "text", "good": "good", "warn": "warn", "bad": "bad"}
         left.append((session.message, inks[session.level]))

@@ -1,6 +1,6 @@
 """The main screen: lays out the panes, and draws what the session knows into them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
@@ -13,13 +13,13 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from scd_tui.graph import NodeId
 from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.detail import describe, metric_spans, peek, title
 from scd_tui.tui.hints import Focus, Now, first_keys, hints
 from scd_tui.tui.ink import Span, between, width_of
+from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.paint import Columns, heading, root_text
 from scd_tui.tui.prompt_line import PromptLine
@@ -46,7 +46,7 @@ FILTER_COUNT_CELLS = 34
 class MainScreen(Screen[None]):
     """Prompt line, completions, circuit and feature. Holds no state but what is on the screen.
 
-    `label` gives a node's explanation, `record` what is known of a feature's record.
+    `labelling` gives what is known of features.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = screen_keys()
@@ -59,21 +59,19 @@ class MainScreen(Screen[None]):
         self,
         session: Session,
         prompt: str,
-        label: Callable[[NodeId], str],
-        record: Callable[[NodeId], RecordState],
+        labelling: Labelling,
     ) -> None:
         super().__init__()
         # Textual reads these from the instance as well as from the class.
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-medium"), (WIDE, "-wide")]
         self._session = session
-        self._label = label
-        self._record = record
+        self._labelling = labelling
         self._pane = "circuit"
         self._rest: Timer | None = None
         self._bars: dict[str, Bar] = {}
         self._keymap: Mapping[str, str] | None = None
         self._keys: dict[str, str] = {}
-        self.circuit_tree = CircuitTree(label, name="circuit")
+        self.circuit_tree = CircuitTree(labelling.label, labelling.hint, name="circuit")
         self.completions = CompletionList(name="completions")
         self.feature = TextPane(name="feature")
         self._prompt = prompt
@@ -147,6 +145,7 @@ class MainScreen(Screen[None]):
     def _moved(self, message: CircuitTree.Moved) -> None:
         message.stop()
         self.draw_circuit_frame()
+        self._labelling.moved()
         if self._rest is None:
             self._rest = self.set_timer(REST_SECONDS, self._rested)
         else:
@@ -184,7 +183,9 @@ class MainScreen(Screen[None]):
 
     def draw_status(self) -> None:
         """The bottom line: what runs, what there is to say, and the keys that apply now."""
-        self.bar("status").show(status(self._session, self._hints(), self.size.width))
+        self.bar("status").show(
+            status(self._session, self._hints(), self.size.width, self._labelling.status())
+        )
 
     def _hints(self) -> list[tuple[str, str]]:
         """The keys that apply now, with what they do."""
@@ -239,14 +240,14 @@ class MainScreen(Screen[None]):
         tree = self.circuit_tree
         self.bar("crumbs").show(crumbs(item, tree.rows, max(20, tree.size.width)))
         self._titles["feature"].entitle(title(item, store))
-        label = "" if item is None or item.node is None else self._label(item.node)
+        label = "" if item is None or item.node is None else self._labelling.label(item.node)
         if self.has_class("-narrow"):
             width = self._boxes["circuit"].size.width
             self.bar("peek").show(*peek(item, store, label, width, PEEK_LINES))
         if item is None:
             self.feature.show([])
             return
-        state = RecordState() if item.node is None else self._record(item.node)
+        state = RecordState() if item.node is None else self._labelling.state(item.node)
         lines = describe(item, store, state, label, self.feature.text_width)
         self.feature.show(lines, top=top)
 

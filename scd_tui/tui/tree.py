@@ -41,7 +41,10 @@ SPIN_SECONDS = 0.12
 
 
 class CircuitTree(Pane):
-    """Draws `rows`, which it alone changes. `label` gives a node's explanation, "" for none."""
+    """Draws `rows`, which it alone changes.
+
+    `label` gives a node's explanation, "" for none, and `hint` why there is none.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = tree_keys()
     NAME = "circuit"
@@ -74,9 +77,16 @@ class CircuitTree(Pane):
     class FilterWanted(Message):
         """The filter key was pressed."""
 
-    def __init__(self, label: Callable[[NodeId], str], *, name: str) -> None:
+    def __init__(
+        self,
+        label: Callable[[NodeId], str],
+        hint: Callable[[NodeId], str],
+        *,
+        name: str,
+    ) -> None:
         super().__init__(id=name)
         self._label = label
+        self._hint = hint
         self.rows = Rows(label=label)
         self.trail = Trail()
         self._kept: WeakKeyDictionary[CircuitStore, tuple[Rows, Trail]] = WeakKeyDictionary()
@@ -84,6 +94,11 @@ class CircuitTree(Pane):
         self._spinner: Timer | None = None
         self._frame = 0
         self.welcome: tuple[Line, ...] = WELCOME
+
+    @property
+    def view(self) -> tuple[Rows, int, int]:
+        """The rows, the first one on the screen, and how many there are room for."""
+        return self.rows, self.scroll_offset.y, self.page
 
     @property
     def current(self) -> Item | None:
@@ -101,6 +116,8 @@ class CircuitTree(Pane):
             spinner=SPINNER[self._frame % len(SPINNER)] if self._computing(item) else "",
         )
         spans = row(item, self.rows.store, self._label, Columns.of(width), state)
+        if item.kind == "node" and item.node is not None and not self._label(item.node):
+            spans = [*spans, (self._hint(item.node), "dim")]
         return spans, y == self.rows.cursor
 
     def _computing(self, item: Item) -> bool:

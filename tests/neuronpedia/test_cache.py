@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from scd_tui.neuronpedia.address import SITE, Feature
-from scd_tui.neuronpedia.cache import BULK_LIFETIME, DAY, LIFETIMES, Cache, entry_of
+from scd_tui.neuronpedia.cache import Cache
+from scd_tui.neuronpedia.entries import BULK_LIFETIME, DAY, LIFETIMES, entry_of
 from scd_tui.neuronpedia.records import Activation, Explanation, FeatureRecord
 
 SOURCE = "6-res_post_32k-oai"
@@ -213,7 +214,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from scd_tui.neuronpedia.address import Feature
-from scd_tui.neuronpedia.cache import Cache, entry_of
+from scd_tui.neuronpedia.cache import Cache
+from scd_tui.neuronpedia.entries import entry_of
 from scd_tui.neuronpedia.records import Explanation, FeatureRecord
 who = int(sys.argv[2])
 cache = Cache(Path(sys.argv[1]), "https://www.neuronpedia.org")

@@ -10,8 +10,9 @@ from neuronpedia import loopback
 from neuronpedia.loopback import Running, running
 
 from scd_tui.neuronpedia.address import Addresses, Feature
-from scd_tui.neuronpedia.client import BATCH, Client, Found
+from scd_tui.neuronpedia.client import Client
 from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.found import BATCH, Found
 from scd_tui.neuronpedia.transport import Transport
 
 SOURCE = "6-res_post_32k-oai"

@@ -4,8 +4,8 @@ import pytest
 
 from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.backoff import LONGEST_SECONDS, Backoff
-from scd_tui.neuronpedia.client import BATCH, Found
 from scd_tui.neuronpedia.faults import Fault, FaultKind
+from scd_tui.neuronpedia.found import BATCH, Found
 from scd_tui.neuronpedia.queue import TRIES, Job, Queue
 from scd_tui.neuronpedia.records import FeatureRecord
 

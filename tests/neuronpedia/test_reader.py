@@ -10,8 +10,9 @@ from neuronpedia import loopback
 from neuronpedia.loopback import Running, running
 
 from scd_tui.neuronpedia.address import Addresses, Feature
-from scd_tui.neuronpedia.cache import DAY, Cache, Entry
+from scd_tui.neuronpedia.cache import Cache
 from scd_tui.neuronpedia.client import Client
+from scd_tui.neuronpedia.entries import DAY, Entry
 from scd_tui.neuronpedia.reader import Clock, Reader
 from scd_tui.neuronpedia.transport import Transport
 

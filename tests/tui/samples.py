@@ -152,6 +152,8 @@ TRUST = Trust(TrustScores(100, 0.81, 0.94, 0.96, 0.21))
 class Records:
     """Feature records made up from their ids."""
 
+    name = "made up"
+
     def __init__(self, text: str = "words about {index} and what follows them") -> None:
         self.text = text
         self.asked: list[tuple[str, int]] = []

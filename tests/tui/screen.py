@@ -45,7 +45,7 @@ def make_app(
         prompt,
         circuit=circuit,
         worker=worker,
-        records=records or Records(),
+        records=lambda model: records or Records(),
         save_to=save_to,
         **options,
     )

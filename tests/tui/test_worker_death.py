@@ -33,7 +33,7 @@ def test_a_stalled_worker_is_killed_and_the_app_goes_on() -> None:
         return clients[-1]
 
     async def main() -> float:
-        app = ScdApp(PROMPT, worker=worker, records=Records())
+        app = ScdApp(PROMPT, worker=worker, records=lambda model: Records())
         async with app.run_test(size=(120, 40)) as pilot:
             await until(pilot, lambda: app.session.store.trust)
             pid = clients[0].pid

@@ -1,0 +1,409 @@
+"""Explanations on the screen, out of the real cache and client and over real sockets."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from neuronpedia import loopback
+from neuronpedia.loopback import SOURCES, Running, running
+from textual.pilot import Pilot
+from tui.samples import COMPLETIONS, LAST, LEAVES, PROMPT, TOKENS
+from tui.screen import dump, make_app
+
+from scd_tui.graph import (
+    Circuit,
+    Marks,
+    ModelIdentity,
+    Node,
+    Settings,
+    Site,
+    SiteSummary,
+    Target,
+    feature_id,
+)
+from scd_tui.neuronpedia.address import Addresses
+from scd_tui.tui.app import ScdApp
+from scd_tui.tui.fetching import Fetching
+
+KINDS = {"att": "attn_out", "mlp": "mlp_out", "res_post": "resid_post"}
+SITES = {
+    Site(int(source.split("-")[0]), KINDS[source.split("-")[1].removesuffix("_32k")]): source  # type: ignore[arg-type]
+    for source in SOURCES
+}
+NEEDED_SECONDS = 1.0
+Test = Callable[[ScdApp, Pilot[int]], Awaitable[None]]
+
+
+def full_size(**changes: Any) -> Circuit:
+    """360 features over 36 sources, as a circuit of GPT-2 small has them."""
+    model = ModelIdentity(
+        name="gpt2-small",
+        revision="1",
+        dictionaries="v5-32k",
+        dictionaries_revision="1",
+        device="cpu",
+        layers=12,
+        context=64,
+        vocabulary=50257,
+        sites=tuple(SITES),
+        sources={str(site): source for site, source in SITES.items()},
+        neuronpedia="gpt2-small",
+    )
+    target = Target("diff", LAST, COMPLETIONS[0], COMPLETIONS[1], True)
+    nodes = [Node(target.root, 3.21, 0.0)]
+    for layer, site in enumerate(SITES):
+        nodes += [
+            Node(feature_id(site, 100 * layer + n, LAST - n % 3), 2.0 - n / 10, 1.5, top=True)
+            for n in range(10)
+        ]
+    made = Circuit(
+        prompt=PROMPT,
+        tokens=TOKENS,
+        model=model,
+        settings=Settings(),
+        target=target,
+        metric_value=3.21,
+        share_explained=0.78,
+        completions=COMPLETIONS,
+        sites=tuple(SiteSummary(site, 2.5, -0.2, 0.05, 0.5, 0.9, 140) for site in reversed(SITES)),
+        nodes=(*nodes, *LEAVES),
+        edges=(),
+        expanded=(),
+        seconds={},
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+@pytest.fixture
+def service() -> Iterator[Running]:
+    with running() as made:
+        yield made
+
+
+def run(test: Test, service: Running, folder: Path, *, fetch: bool = True, **options: Any) -> None:
+    fetching = Fetching(
+        Addresses(site=service.url), folder / "np", fetch=fetch, told=folder / "state" / "told"
+    )
+
+    async def main() -> None:
+        options.setdefault("circuit", full_size())
+        options.setdefault("records", NoneHere())
+        app = make_app(None, fetching=fetching, **options)
+        async with app.run_test(size=(140, 40), notifications=True) as pilot:
+            await pilot.pause()
+            await test(app, pilot)
+
+    asyncio.run(main())
+
+
+class NoneHere:
+    """No records on this machine."""
+
+    name = ""
+
+    def record(self, source: str, index: int) -> None:
+        return None
+
+    def label(self, source: str, index: int) -> None:
+        return None
+
+
+async def until(pilot: Pilot[int], true: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, dump(pilot.app)  # type: ignore[arg-type]
+        await pilot.pause(0.02)
+
+
+def rows_on_screen(app: ScdApp) -> list[str]:
+    return [line for line in dump(app).splitlines() if "│├" in line or "│└" in line or "├" in line]
+
+
+def unlabelled(app: ScdApp) -> list[str]:
+    """Features on the screen without an explanation, or the reason why there is none."""
+    rows, top, page = app.main.circuit_tree.view
+    found = []
+    for item in rows.visible[top : top + page]:
+        node = item.node if item.kind == "node" else None
+        if node is None or app.labelling.label(node):
+            continue
+        if app.labelling.hint(node) not in ("no explanation", ""):
+            found.append(str(node))
+    return found
+
+
+def posts(service: Running) -> int:
+    return service.paths().count("/api/features")
+
+
+def test_walking_a_full_size_circuit(service: Running, tmp_path: Path) -> None:
+    """Every label is there a second after stopping, for five requests at most; then for none."""
+    service.latency = 0.3
+    seconds: list[list[float]] = []
+
+    async def presses(pilot: Pilot[int]) -> None:
+        seconds.append([])
+        await pilot.press("E")
+        for step in range(45):
+            begun = time.perf_counter()
+            await pilot.press("pagedown" if step % 9 == 8 else "j")
+            seconds[-1].append(time.perf_counter() - begun)
+            await asyncio.sleep(0.01)
+
+    async def walk(app: ScdApp, pilot: Pilot[int]) -> None:
+        await presses(pilot)
+        stopped = time.monotonic()
+        await until(pilot, lambda: not unlabelled(app))
+        assert time.monotonic() - stopped < NEEDED_SECONDS
+        await pilot.pause(1.0)
+        await pilot.press("G")
+        stopped = time.monotonic()
+        await until(pilot, lambda: not unlabelled(app))
+        assert time.monotonic() - stopped < NEEDED_SECONDS
+        await pilot.pause(1.0)
+        assert all(
+            app.labelling.label(n.id) for n in full_size().nodes if n.top and "7@" not in n.id
+        )
+
+    run(walk, service, tmp_path)
+    assert 2 <= len(service.requests) <= 5 and posts(service) <= 3
+    before = set(service.paths())
+    service.requests.clear()
+
+    async def again(app: ScdApp, pilot: Pilot[int]) -> None:
+        await presses(pilot)
+        await until(pilot, lambda: not unlabelled(app))
+        await pilot.press("G")
+        await until(pilot, lambda: not unlabelled(app))
+        await pilot.pause(0.3)
+
+    run(again, service, tmp_path)
+    # On a machine that is busy the cursor may rest where it did not the first time.
+    assert posts(service) == 0 and not before & set(service.paths())
+    service.stop()
+    run(again, service, tmp_path)
+    first, _, alone = (sorted(some) for some in seconds)
+    # A key press waits for nothing: it takes what it takes with no server at all.
+    assert first[22] < 1.5 * alone[22] + 0.02 and first[42] < 1.5 * alone[42] + 0.06
+
+
+def test_what_is_opened_is_fetched_in_full_and_says_where_it_is_from(
+    service: Running, tmp_path: Path
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: joined(app).count("words about") == 1)
+        await until(pilot, lambda: joined(app).count("words about") > 5)
+        text = joined(app)
+        assert "“mentions of 3500 of 11-res_post_32k-oai”" in text
+        assert "gpt-3.5-turbo · oai_token-act-pair" in text
+        assert "127.0.0.1, today" in text
+        assert f"{service.url}/gpt2-small/11-res_post_32k-oai/3500" in text.replace(" ", "")
+
+    run(test, service, tmp_path)
+    assert service.paths().count("/api/feature/gpt2-small/11-res_post_32k-oai/3500") == 1
+
+
+def test_w_shows_the_next_explanation_and_the_tree_follows(
+    service: Running, tmp_path: Path
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j", "j", "j", "j")
+        node = app.main.circuit_tree.current
+        assert node is not None and str(node.node).startswith("resid_post.11/3503@")
+        await until(pilot, lambda: "1 of 2" in joined(app))
+        assert "“text about 3503" in dump(app) and "gpt-4o-mini · np_max-act" in dump(app)
+        await pilot.press("w")
+        await pilot.pause(0.1)
+        assert "“mentions of 3503" in dump(app) and "2 of 2" in joined(app)
+        assert node.node is not None and app.labelling.label(node.node).startswith(
+            "mentions of 3503"
+        )
+        assert "text about 3503" not in dump(app)
+        await pilot.press("k", "w")
+        await until(pilot, lambda: "there is no other explanation" in dump(app))
+
+    run(test, service, tmp_path)
+
+
+def test_labels_do_not_move_what_one_looks_at(service: Running, tmp_path: Path) -> None:
+    service.latency = 0.4
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("E", *["j"] * 12)
+        tree = app.main.circuit_tree
+        before = tree.rows.cursor, tree.scroll_offset.y, [i.key for i in tree.rows.visible]
+        await until(pilot, lambda: not unlabelled(app))
+        assert before == (
+            tree.rows.cursor,
+            tree.scroll_offset.y,
+            [i.key for i in tree.rows.visible],
+        )
+
+    run(test, service, tmp_path)
+
+
+STATES: list[tuple[loopback.Fault, str, str]] = [
+    (loopback.limited, "rate limited", "127.0.0.1 limits the rate of requests: next try at"),
+    (loopback.error_page, "Neuronpedia has a fault", "127.0.0.1 has a fault (HTTP 500): next"),
+    (loopback.page, "no Neuronpedia on this network", "127.0.0.1 sent a page in place of data"),
+    (loopback.truncated, "Neuronpedia has a fault", "was cut off: next try at"),
+    (loopback.redirect("http://example.com"), "redirected", "sends us on to example.com"),
+    (loopback.huge, "too large", "is larger than 25 MB"),
+    (loopback.cut_json, "answer refused", "sent something that is no"),
+]
+
+
+@pytest.mark.parametrize(("fault", "short", "long"), STATES, ids=[s[2] for s in STATES])
+def test_every_fault_is_told_in_the_tree_and_in_the_pane_and_passes(
+    service: Running, tmp_path: Path, fault: loopback.Fault, short: str, long: str
+) -> None:
+    service.always = fault
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(
+            pilot, lambda: f"neuronpedia {360} queued" in dump(app) or "queued" in dump(app)
+        )
+        await until(pilot, lambda: short in dump(app))
+        await until(pilot, lambda: long in " ".join(dump(app).split()) or long in joined(app))
+        service.always = None
+        await pilot.press("r")
+        await until(pilot, lambda: not unlabelled(app))
+        assert short not in dump(app)
+
+    run(test, service, tmp_path)
+
+
+def joined(app: ScdApp) -> str:
+    """What the feature pane says, with its lines put together again."""
+    lines = ["".join(part for part, _ in line).strip() for line in app.main.feature.lines]
+    return " ".join(lines)
+
+
+def test_offline_unexplained_and_unknown_look_different(service: Running, tmp_path: Path) -> None:
+    service.unknown.add(("11-res_post_32k-oai", 3501))
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j", "j")
+        await until(pilot, lambda: "not on Neuronpedia" in dump(app))
+        assert "no explanation" in dump(app)
+        await until(pilot, lambda: "Neuronpedia does not know this feature" in joined(app))
+        await pilot.press(*["j"] * 6)
+        await until(pilot, lambda: "nobody has explained this feature" in joined(app))
+
+    run(test, service, tmp_path)
+    service.stop()
+
+    async def offline(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "mentions of 3500" in dump(app))
+        await pilot.press("E", "G")
+        other = full_size(tokens=TOKENS)
+        assert other is not None
+        await pilot.pause(0.2)
+
+    run(offline, service, tmp_path)
+
+    async def gone(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "offline: 127.0.0.1 cannot be reached: next try" in joined(app))
+        assert " offline" in dump(app)
+
+    run(gone, service, tmp_path / "elsewhere")
+
+
+def test_with_fetching_turned_off_nothing_is_asked_and_the_cache_is_shown(
+    service: Running, tmp_path: Path
+) -> None:
+    async def nothing(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "not looked up: offline" in dump(app))
+        await until(pilot, lambda: "fetching from Neuronpedia is turned off" in joined(app))
+        await pilot.pause(0.6)
+        assert "queued" not in dump(app)
+
+    run(nothing, service, tmp_path, fetch=False)
+    assert service.requests == [] and not (tmp_path / "state" / "told").exists()
+
+    async def fetched(app: ScdApp, pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: not unlabelled(app))
+
+    run(fetched, service, tmp_path)
+    service.requests.clear()
+    run(fetched, service, tmp_path, fetch=False)
+    assert service.requests == []
+
+
+def test_what_fetching_gives_away_is_told_at_first_use_and_once(
+    service: Running, tmp_path: Path
+) -> None:
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: "neuronpedia = false" in " ".join(dump(app).split()))
+        assert "which learns" in dump(app)
+
+    run(first, service, tmp_path)
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: not unlabelled(app))
+        assert "neuronpedia = false" not in dump(app)
+
+    (tmp_path / "np").rename(tmp_path / "old")
+    run(second, service, tmp_path)
+
+
+def test_a_link_to_what_is_pinned_is_shown_and_copied(service: Running, tmp_path: Path) -> None:
+    pins = tuple(node.id for node in full_size().nodes if node.top)[:200]
+    copied: list[str] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        app.copy_to_clipboard = copied.append  # type: ignore[method-assign]
+        await pilot.press("Q")
+        await pilot.pause(0.1)
+        assert "150 pinned features; it takes no key" in " ".join(dump(app).split())
+        assert f"{service.url}/quick-list/?name=gpt2-small" in dump(app)
+        await pilot.press("y")
+        await pilot.pause(0.1)
+        assert "pinned features; it" not in dump(app)
+
+    run(test, service, tmp_path, circuit=full_size(marks=Marks(pins=pins)))
+    assert (
+        copied[0].startswith(f"{service.url}/quick-list/?name=gpt2-small")
+        and copied[0].count("modelId") == 150
+    )
+
+    async def none(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("Q")
+        await until(pilot, lambda: "pin features that are on Neuronpedia first" in dump(app))
+
+    run(none, service, tmp_path)
+
+
+def test_circuits_of_a_model_that_is_not_there_ask_for_nothing(
+    service: Running, tmp_path: Path
+) -> None:
+    model = msgspec.structs.replace(full_size().model, neuronpedia="")
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("E", "j", "j")
+        await pilot.pause(0.7)
+        assert "not looked up" not in dump(app) and "queued" not in dump(app)
+
+    run(test, service, tmp_path, circuit=full_size(model=model))
+    assert service.requests == []
+
+
+def test_explanations_that_arrived_are_saved_with_the_circuit(
+    service: Running, tmp_path: Path
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: not unlabelled(app))
+        await until(pilot, lambda: len(app.labelling.labels()) > 300)
+        labels = app.labelling.labels()
+        assert labels["11-res_post_32k-oai/3500"] == "mentions of 3500 of 11-res_post_32k-oai"
+
+    run(test, service, tmp_path)
