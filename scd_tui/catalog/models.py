@@ -192,7 +192,9 @@ def _sets_of(name: str, file: ModelFile, path: Path) -> list[Known]:
 
 
 def _unknown(what: str, name: str | None, known: Sequence[str], of: str = "") -> InputError:
-    near = get_close_matches(str(name), known, n=3)
+    wanted = str(name).lower()
+    beginning = [one for one in known if one.startswith(wanted)]
+    near = beginning[:_FEW] or get_close_matches(wanted, known, n=3)
     if not near and len(known) > _FEW:
         return InputError(f"there is no {what} {name!r}{of}: scd-tui models lists what there is")
     return InputError(f"there is no {what} {name!r}{of}: use {' or '.join(near or known)}")
