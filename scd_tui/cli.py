@@ -18,6 +18,7 @@ COMMANDS = (
     "config",
     "diff",
     "download",
+    "explanations",
     "models",
     "open",
     "replicate-post",

@@ -1,0 +1,125 @@
+"""`scd-tui explanations`: all explanations of a model's features, fetched ahead of their use."""
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scd_tui.commands.options import add_dictionaries, model_reference
+from scd_tui.errors import InputError
+
+if TYPE_CHECKING:
+    from scd_tui.neuronpedia.address import Addresses
+    from scd_tui.neuronpedia.cache import Cache
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui explanations",
+        description="Fetch all explanations of a model's dictionaries from Neuronpedia's public files, "
+        "and go on where an earlier fetch stopped. Nobody then learns which features a prompt "
+        "activates, and the app shows them without a network. NEURONPEDIA_BULK_URL names another "
+        "place for the files.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a name of `scd-tui models`")
+    add_dictionaries(parser)
+    parser.add_argument(
+        "--status", action="store_true", help="say what there is, and fetch nothing"
+    )
+    parser.add_argument("--clear", action="store_true", help="forget all that was ever fetched")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from scd_tui.config import cache_path
+    from scd_tui.neuronpedia.address import Addresses
+    from scd_tui.neuronpedia.cache import Cache
+    from scd_tui.neuronpedia.start import cache_folder
+
+    addresses = Addresses.of(os.environ)
+    folder = cache_folder(cache_path())
+    try:
+        cache = Cache(folder, addresses.site)
+    except OSError as error:
+        raise InputError(f"explanations cannot be kept: {error}") from None
+    try:
+        if arguments.clear:
+            cache.clear()
+            sys.stdout.write(f"nothing is left of what was fetched, in {folder}\n")
+            return 0
+        if arguments.status:
+            return _status(cache)
+        if arguments.model is None:
+            raise InputError("name a model (or use --status or --clear)")
+        return _fetch(model_reference(arguments), addresses, cache)
+    finally:
+        cache.close()
+
+
+def _status(cache: "Cache") -> int:
+    from scd_tui.numbers import in_bytes
+
+    status = cache.status()
+    out = sys.stdout.write
+    out(f"{cache.folder}\n")
+    out(f"looked up one by one  {status.features:,} features, {in_bytes(status.looked_up_bytes)}\n")
+    out(f"fetched ahead         {len(status.sources)} sources, {in_bytes(status.ahead_bytes)}\n")
+    for source in status.sources:
+        done = "complete" if source.complete else f"{len(source.done)} of {source.total} files"
+        day = time.strftime("%Y-%m-%d", time.localtime(source.fetched))
+        name = f"{source.model}/{source.source}"
+        out(f"  {name:40}  {source.explained:>8,} features  {done}, {day}\n")
+    return 0
+
+
+def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from scd_tui.catalog.models import find
+    from scd_tui.neuronpedia.bulk import bulk_transport, fetch_source
+    from scd_tui.neuronpedia.faults import Fault
+
+    spec = find(reference)
+    if not spec.neuronpedia or not spec.sources:
+        raise InputError(f"the features of {spec.name} are not on Neuronpedia")
+    sources = list(dict.fromkeys(spec.sources.values()))
+    transport = bulk_transport(addresses)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    failed = explained = 0
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as bars:
+        whole = bars.add_task("sources", total=len(sources))
+        part = bars.add_task("files", total=None)
+        for source in sources:
+            try:
+                status = fetch_source(
+                    transport, addresses, cache, spec.neuronpedia, source,
+                    show=lambda name, done, total: bars.update(
+                        part, description=name, completed=done, total=total
+                    ),
+                    sleep=time.sleep, random=random.random,
+                )  # fmt: skip
+                explained += status.explained
+            except Fault as fault:
+                failed += 1
+                sys.stderr.write(f"scd-tui explanations: {source}: {fault.message}\n")
+                if fault.kind == "offline":
+                    break
+            bars.advance(whole)
+    transport.close()
+    done = sum(
+        1 for s in sources if (found := cache.source(spec.neuronpedia, s)) and found.complete
+    )
+    sys.stdout.write(
+        f"{spec.name} with {spec.dictionaries_name}: {done} of {len(sources)} sources are here, "
+        f"{explained:,} explained features, in {cache.folder}\n"
+    )
+    return 1 if failed else 0
