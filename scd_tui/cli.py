@@ -16,6 +16,7 @@ COMMANDS = (
     "bench",
     "check",
     "config",
+    "contexts",
     "diff",
     "download",
     "explanations",

@@ -23,6 +23,7 @@ commands:
   scd-tui models [MODEL]      list the models: downloaded or not, size, how they would run here
   scd-tui download MODEL      fetch a model and its dictionaries from the Hub, and check them
   scd-tui explanations MODEL  fetch all explanations of its features, for use without a network
+  scd-tui contexts MODEL      find where its features fire in a text of your own
   scd-tui check [MODEL]       measure whether its dictionaries are loaded as they were trained
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
   scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone

@@ -111,13 +111,13 @@ class Cache:
             old = self._looked(feature)
             if old is not None and old.rank > entry.rank and not old.stale(now):
                 continue
-            items[self._key("feature", feature)] = _pack(entry)
+            items[self._key("feature", feature)] = pack(entry)
         if items:
             self._looked_up.put(items)
 
     def _looked(self, feature: Feature) -> Entry | None:
         key = self._key("feature", feature)
-        entry = _unpack(self._looked_up.get(key), Entry)
+        entry = unpack(self._looked_up.get(key), Entry)
         if entry is None:
             return None
         record = entry.record
@@ -142,14 +142,14 @@ class Cache:
         return found
 
     def _stored_source(self, model: str, source: str) -> SourceStatus | None:
-        return _unpack(self._ahead.get(self._key("source", f"{model}/{source}")), SourceStatus)
+        return unpack(self._ahead.get(self._key("source", f"{model}/{source}")), SourceStatus)
 
     def sources(self) -> tuple[SourceStatus, ...]:
         """Every source of which something was fetched ahead."""
         return tuple(s for name in self._names() if (s := self.source(*name)) is not None)
 
     def _names(self) -> list[tuple[str, str]]:
-        return _unpack(self._ahead.get(self._key("sources", "")), list[tuple[str, str]]) or []
+        return unpack(self._ahead.get(self._key("sources", "")), list[tuple[str, str]]) or []
 
     def put_file(
         self,
@@ -171,12 +171,12 @@ class Cache:
             new = 0
             for number, block in blocks.items():
                 key = self._block(model, source, number)
-                merged = _unpack(self._ahead.get(key), _Block) or {}
+                merged = unpack(self._ahead.get(key), _Block) or {}
                 new += len(block.keys() - merged.keys())
                 for index, some in block.items():
                     # Several explanations of one feature can lie in different files.
                     merged[index] = in_order((*merged.get(index, ()), *some))
-                items[key] = _pack(merged)
+                items[key] = pack(merged)
             status = msgspec.structs.replace(
                 status,
                 done=tuple(dict.fromkeys((*status.done, name))),
@@ -186,8 +186,8 @@ class Cache:
                 origin=origin,
             )
             names = dict.fromkeys((*self._names(), (model, source)))
-            items[self._key("source", f"{model}/{source}")] = _pack(status)
-            items[self._key("sources", "")] = _pack(list(names))
+            items[self._key("source", f"{model}/{source}")] = pack(status)
+            items[self._key("sources", "")] = pack(list(names))
             return status if self._ahead.put(items) else None
 
         kept = self._ahead.atomically(work, None)
@@ -205,7 +205,7 @@ class Cache:
         if status is None:
             return None
         key = self._block(feature.model, feature.source, feature.index // BLOCK)
-        block = _unpack(self._ahead.get(key), _Block) or {}
+        block = unpack(self._ahead.get(key), _Block) or {}
         explanations = block.get(feature.index)
         if explanations is None and not status.complete:
             return None
@@ -222,11 +222,12 @@ class Cache:
         return self._key("block", f"{model}/{source}/{number}")
 
 
-def _pack(value: object) -> bytes:
+def pack(value: object) -> bytes:
+    """A value as compressed JSON."""
     return zlib.compress(msgspec.json.encode(value), 1)
 
 
-def _unpack(data: bytes | None, kind: type[T]) -> T | None:
+def unpack(data: bytes | None, kind: type[T]) -> T | None:
     """The value in these bytes; None where they are damaged, too large, or none."""
     if data is None:
         return None

@@ -667,5 +667,20 @@ def _records_of(model: str) -> FeatureRecords:
     try:
         features = find(model).features
     except InputError:
+        return _made_here(model)
+    if features is not None:
+        return BundledFeatures(features)
+    return _made_here(model)
+
+
+def _made_here(model: str) -> FeatureRecords:
+    """Records that `scd-tui contexts` made of a model, by its reference; none where it made none."""
+    folder = cache_path() / "contexts"
+    if not folder.is_dir():
         return NoRecords()
-    return NoRecords() if features is None else BundledFeatures(features)
+    from scd_tui.neuronpedia.local import LocalFeatures
+
+    try:
+        return LocalFeatures(folder, model)
+    except OSError:
+        return NoRecords()

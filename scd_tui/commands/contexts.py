@@ -1,0 +1,81 @@
+"""`scd-tui contexts`: feature records of a model's dictionaries, made from a text of one's own."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scd_tui.commands.options import (
+    add_device,
+    add_dictionaries,
+    load_model,
+    model_reference,
+    positive,
+)
+from scd_tui.errors import RunError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui contexts",
+        description="Find where in a text the features of a model's dictionaries fire, and keep that "
+        "for the app: top activations, density, and the tokens that each direction promotes.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a name of `scd-tui models`, or a TOML file")
+    add_dictionaries(parser)
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="a UTF-8 text")
+    parser.add_argument(
+        "--tokens", type=positive, default=16_384, metavar="N",
+        help="how much of the text, spread evenly over it (default: 16384)",
+    )  # fmt: skip
+    add_device(parser)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    from scd_tui.catalog.models import find
+    from scd_tui.catalog.texts import read_text
+
+    spec = find(model_reference(arguments))
+    text = read_text(arguments.text)
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from scd_tui.attribution.contexts import fire, records_of
+    from scd_tui.attribution.gate import Windows
+    from scd_tui.attribution.windows import token_windows
+    from scd_tui.config import cache_path
+    from scd_tui.neuronpedia.local import LocalFeatures, Made
+
+    loaded = load_model(spec, arguments.device)
+    model = loaded.model
+    first = model.bos if spec.prepends_bos else None
+    windows = Windows(token_windows(model, text.text, arguments.tokens, first=first), first)
+    folder = cache_path() / "contexts"
+    console = Console(stderr=True)
+    features: dict[str, int] = {}
+    try:
+        local = LocalFeatures(folder, loaded.identity.reference)
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+            task = progress.add_task("reading", total=windows.batches)
+            fired = fire(model, loaded.dictionaries, windows, lambda: progress.advance(task))
+            task = progress.add_task("writing", total=len(fired))
+            for site, found in fired.items():
+                source = loaded.identity.sources.get(str(site), str(site))
+                name = loaded.identity.neuronpedia or loaded.identity.name
+                made = records_of(model, loaded.dictionaries[site], found, windows, name, source)
+                features[source] = local.put(source, made)
+                progress.advance(task)
+        local.finish(Made(text.name, windows.ids.numel(), features))
+        local.close()
+    except OSError as error:
+        raise RunError(f"the records cannot be kept: {error}") from None
+    sys.stdout.write(
+        f"{spec.name} with {spec.dictionaries_name}: {sum(features.values()):,} features of "
+        f"{len(features)} dictionaries fire in {windows.ids.numel():,} tokens of {text.name}; "
+        f"the app shows where, from {folder}\n"
+    )
+    return 0
