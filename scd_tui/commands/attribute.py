@@ -101,9 +101,11 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
 
     from scd_tui.attribution.explain import explain, measured_circuit
+    from scd_tui.config import cache_path
     from scd_tui.export.tree import print_tree
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
+    from scd_tui.neuronpedia.start import cache_folder
 
     loaded = load_model(spec, arguments.device, stream=arguments.stream, gate=not arguments.no_gate)
     explanation = explain(
@@ -122,7 +124,7 @@ def run(argv: Sequence[str]) -> int:
             freeze_patterns=arguments.freeze_patterns,
         ),
     )
-    circuit = with_labels(measured_circuit(explanation), spec.features)
+    circuit = with_labels(measured_circuit(explanation), spec.features, cache_folder(cache_path()))
     shown = as_pruned(circuit, arguments)
     if arguments.out is not None:
         from scd_tui.files import write_private

@@ -1,25 +1,52 @@
-"""Explanations for the nodes of a circuit, from records that lie on this machine."""
+"""Explanations for the nodes of a circuit, from what lies on this machine: nobody is asked."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from scd_tui.graph import Circuit, parse_node
+from scd_tui.neuronpedia.address import SITE, Feature
 from scd_tui.neuronpedia.bundled import BundledFeatures
 
 
-def with_labels(circuit: Circuit, features: Path | None) -> Circuit:
-    """The circuit with the label of every feature in it that has one, by `source/index`."""
-    if features is None:
+def with_labels(
+    circuit: Circuit, features: Path | None, cache: Path | None = None, site: str = SITE
+) -> Circuit:
+    """The circuit with the label of every feature in it that has one, by `source/index`.
+
+    From the records in `features`, or from what was fetched of Neuronpedia at `site` into `cache`.
+    """
+    if features is not None:
+        return _labelled(circuit, BundledFeatures(features).label)
+    if cache is None or not circuit.model.neuronpedia or not cache.is_dir():
         return circuit
-    records = BundledFeatures(features)
+    from scd_tui.neuronpedia.cache import Cache
+
+    try:
+        known = Cache(cache, site)
+    except OSError:
+        return circuit
+
+    def label(source: str, index: int) -> str | None:
+        entry = known.get(Feature(circuit.model.neuronpedia, source, index))
+        if entry is None or entry.record is None or not entry.record.explanations:
+            return None
+        return entry.record.explanations[0].description
+
+    with contextlib.closing(known):
+        return _labelled(circuit, label)
+
+
+def _labelled(circuit: Circuit, label: Callable[[str, int], str | None]) -> Circuit:
     labels: dict[str, str] = {}
     for node in circuit.nodes:
         ref = parse_node(node.id)
         source = circuit.model.sources.get(str(ref.site)) if ref.kind == "feature" else None
         if source is None or ref.index is None:
             continue
-        label = records.label(source, ref.index)
-        if label is not None:
-            labels[f"{source}/{ref.index}"] = label
+        text = label(source, ref.index)
+        if text is not None:
+            labels[f"{source}/{ref.index}"] = text
     return msgspec.structs.replace(circuit, explanations=labels)

@@ -78,7 +78,7 @@ def explanation_lines(state: RecordState, label: str, width: int) -> list[Line]:
         if state.count > 1:
             spans += [
                 (f" · {state.number} of {state.count}, ", "dim"),
-                ("e", "key"),
+                ("w", "key"),
                 (" next", "dim"),
             ]
         lines += wrap(spans, width, indent=2)

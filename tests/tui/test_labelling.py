@@ -215,7 +215,7 @@ def test_w_shows_the_next_explanation_and_the_tree_follows(
         await pilot.press("j", "j", "j", "j", "j")
         node = app.main.circuit_tree.current
         assert node is not None and str(node.node).startswith("resid_post.11/3503@")
-        await until(pilot, lambda: "1 of 2" in joined(app))
+        await until(pilot, lambda: "1 of 2, w next" in joined(app))
         assert "“text about 3503" in dump(app) and "gpt-4o-mini · np_max-act" in dump(app)
         await pilot.press("w")
         await pilot.pause(0.1)
