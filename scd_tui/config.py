@@ -13,6 +13,8 @@ from platformdirs import user_cache_path, user_config_path, user_state_path
 
 from scd_tui.graph import Method, Metric, Settings
 
+DEFAULT_MODEL = "demo"
+"""The one that ships inside."""
 Choice = Literal["auto", "on", "off"]
 
 _TOP = Settings()

@@ -20,7 +20,7 @@ from scd_tui.catalog.folders import (
 from scd_tui.catalog.gate import read_gate
 from scd_tui.catalog.spec import ModelSpec
 from scd_tui.catalog.toml import ModelFile, read_model_file, spec_of
-from scd_tui.config import config_path
+from scd_tui.config import DEFAULT_MODEL, config_path
 from scd_tui.errors import InputError
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "site_of_hook",
 ]
 
-DEFAULT_MODEL = "demo"
 _DEMO_SET = "topk"
 _FEW = 6
 """Names in an error."""

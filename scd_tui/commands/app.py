@@ -54,11 +54,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
-    from scd_tui.catalog.models import find
     from scd_tui.tui.terminal import refuse_reason
 
     model = model_reference(arguments)
     if model:
+        from scd_tui.catalog.models import find
+
         find(model)
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(reason)

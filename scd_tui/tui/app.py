@@ -7,11 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
-from rich.segment import Segments
-from rich.traceback import Traceback
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -21,10 +19,7 @@ from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Input
 
-from scd_tui.catalog.models import DEFAULT_MODEL
-from scd_tui.catalog.prompts import Prompt, load_prompt_sets
-from scd_tui.comparison import Comparison, compare, name_of
-from scd_tui.config import Config, Defaults, cache_path, read_config, state_path
+from scd_tui.config import DEFAULT_MODEL, Config, Defaults, cache_path, read_config, state_path
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View, key_of
@@ -35,7 +30,6 @@ from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
-from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections, shown
@@ -58,6 +52,10 @@ from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
 from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
+
+if TYPE_CHECKING:
+    from scd_tui.catalog.prompts import Prompt
+    from scd_tui.comparison import Comparison
 
 GRACE_SECONDS = 2.0
 """How long leaving in order may take after a signal, before the process ends anyway."""
@@ -375,6 +373,8 @@ class ScdApp(Walking, Trying):
     # --- actions ------------------------------------------------------------------------------
 
     def action_prompts(self) -> None:
+        from scd_tui.catalog.prompts import load_prompt_sets
+
         try:
             sets = load_prompt_sets()
         except InputError as error:
@@ -384,7 +384,7 @@ class ScdApp(Walking, Trying):
             self.session.say("no prompt sets are installed", "warn")
             return
 
-        def chosen(prompt: Prompt | None) -> None:
+        def chosen(prompt: "Prompt | None") -> None:
             if prompt is not None:
                 self.main.prompt_line.value = prompt.text
                 asked = self.session.choice.anew(prompt.target, prompt.contrast)
@@ -447,9 +447,12 @@ class ScdApp(Walking, Trying):
         self.run_worker(self._compare(other), group="open")
 
     async def _compare(self, other: Circuit) -> None:
+        from scd_tui.comparison import compare, name_of
+        from scd_tui.tui.compare import CompareScreen
+
         moment, labels = self.session.store.at_this_moment(), self.labelling.labels()
 
-        def work() -> tuple[Circuit, Comparison] | None:
+        def work() -> "tuple[Circuit, Comparison] | None":
             circuit = moment.snapshot()
             if circuit is None:
                 return None
@@ -578,6 +581,9 @@ class ScdApp(Walking, Trying):
 
         Textual's own prints local variables, and with them prompts and tokens.
         """
+        from rich.segment import Segments
+        from rich.traceback import Traceback
+
         self.bell()
         traceback = Traceback(show_locals=False, width=None)
         self._exit_renderables.append(
@@ -645,9 +651,11 @@ def run_app(
 
 def _last_model(history: History) -> str:
     """The model that was used last, if there still is one of that name."""
+    model = history.last_model() or DEFAULT_MODEL
+    if model == DEFAULT_MODEL:
+        return model
     from scd_tui.catalog.models import find
 
-    model = history.last_model() or DEFAULT_MODEL
     try:
         find(model)
     except InputError:

@@ -64,7 +64,11 @@ class Driven:
         ready, _, _ = select.select([self.fd], [], [], seconds)
         if not ready:
             return b""
-        chunk = os.read(self.fd, 1 << 16)
+        try:
+            chunk = os.read(self.fd, 1 << 16)
+        except OSError:  # the other end is closed
+            time.sleep(seconds)
+            return b""
         self.output += chunk
         return chunk
 

@@ -448,7 +448,7 @@ def test_a_prompt_is_picked_from_the_sets_with_its_target_and_contrast(
         PromptSet(name="agreement", description="verbs", prompts=prompts),
         PromptSet(name="brackets", description="brackets", prompts=prompts[:1]),
     )
-    monkeypatch.setattr("scd_tui.tui.app.load_prompt_sets", lambda: sets)
+    monkeypatch.setattr("scd_tui.catalog.prompts.load_prompt_sets", lambda: sets)
     workers: list[FakeWorker] = []
 
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
