@@ -136,6 +136,11 @@ class Reader:
         with self._changed:
             return self._queue.problem(feature)
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why nothing is asked now; None if that is not so."""
+        return self._queue.backoff.trouble
+
     def status(self) -> Status:
         with self._changed:
             known = sum(feature in self._known for feature in self._wanted)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from scd_tui.graph import Circuit, ModelIdentity, NodeId, parse_node
 from scd_tui.neuronpedia.address import Feature
+from scd_tui.neuronpedia.backoff import Trouble
 from scd_tui.neuronpedia.entries import Entry
 from scd_tui.neuronpedia.faults import FaultKind
 from scd_tui.neuronpedia.reader import Status
@@ -49,6 +50,8 @@ class Reads(Protocol):
 
     @property
     def asks(self) -> bool: ...
+    @property
+    def trouble(self) -> Trouble | None: ...
     def want(self, features: Iterable[Feature]) -> None: ...
     def open(self, feature: Feature | None) -> None: ...
     def try_again(self) -> None: ...
@@ -149,7 +152,7 @@ class Labelling:
             return "not on Neuronpedia" if entry.state == "unknown" else "no explanation"
         if not reader.asks:
             return "not looked up: offline"
-        trouble = reader.status().trouble
+        trouble = reader.trouble
         if trouble is not None:
             return SHORT[trouble.kind]
         return "refused" if reader.problem(feature) else "…"
