@@ -21,6 +21,7 @@ from textual.widgets import Input
 
 from scd_tui.config import DEFAULT_MODEL, Config, Defaults, cache_path, read_config, state_path
 from scd_tui.errors import InputError
+from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View, key_of
 from scd_tui.neuronpedia.address import Addresses
@@ -43,7 +44,7 @@ from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.quick_list import LinkScreen, quick_list
 from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
-from scd_tui.tui.saving import free_path, save
+from scd_tui.tui.saving import free_path, numbered, save
 from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
 from scd_tui.tui.theme import THEMES, theme_name
@@ -422,8 +423,21 @@ class ScdApp(Walking, Trying):
 
     async def _save(self, circuit: Circuit, labels: dict[str, str]) -> None:
         path = free_path(self._save_to or Path.cwd(), circuit)
+        await self._write(path, lambda: save(path, circuit, labels))
+
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """Save the screen where circuits are saved: behind SSH there is no folder of downloads."""
+        folder = Path(path) if path is not None else self._save_to or Path.cwd()
+        file = folder / filename if filename else numbered(folder, "scd-tui", ".svg")
+        data = self.export_screenshot().encode()
+        self.run_worker(self._write(file, lambda: write_private(file, data)), group="save")
+        return None
+
+    async def _write(self, path: Path, work: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(save, path, circuit, labels)
+            await asyncio.to_thread(work)
         except OSError as error:
             self.session.say(f"not saved: {visible(str(error))}", "bad")
         else:
