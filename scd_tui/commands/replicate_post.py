@@ -60,10 +60,12 @@ def run(argv: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from scd_tui.attribution.replicate import replicate
+    from scd_tui.config import cache_path
     from scd_tui.export.replication import circuit_name, render
     from scd_tui.files import write_private
     from scd_tui.graph import encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
+    from scd_tui.neuronpedia.start import cache_folder
 
     loaded = load_model(spec, arguments.device, stream=arguments.stream)
     console = Console(stderr=True)
@@ -75,13 +77,14 @@ def run(argv: Sequence[str]) -> int:
                 task, description=stage, completed=done, total=total
             ),
         )
+    known = cache_folder(cache_path())
     found = msgspec.structs.replace(
         found,
         prompts=tuple(
             msgspec.structs.replace(
                 prompt,
                 answers=tuple(
-                    msgspec.structs.replace(a, circuit=with_labels(a.circuit, spec.features))
+                    msgspec.structs.replace(a, circuit=with_labels(a.circuit, spec.features, known))
                     for a in prompt.answers
                 ),
             )
