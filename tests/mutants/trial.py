@@ -36,6 +36,17 @@ HEAVY = (
 """What takes seconds to import and is none of ours: trials start as copies of a process that has it."""
 
 
+_PASSED_OVER = shutil.ignore_patterns("__pycache__")
+
+
+def _lay(source: str, target: str) -> None:
+    """Copy what may be patched, and only point at the rest, the bundled model's data among it."""
+    if source.endswith(".py"):
+        shutil.copyfile(source, target)
+    else:
+        Path(target).symlink_to(source)
+
+
 class Broken(Exception):
     """A patch that does not fit the source, or tests that do not run."""
 
@@ -52,9 +63,7 @@ def noticed(patch: Patch | None) -> str | None:
     )
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "scd_tui"
-        shutil.copytree(
-            ROOT / "scd_tui", package, ignore=shutil.ignore_patterns("data", "__pycache__")
-        )
+        shutil.copytree(ROOT / "scd_tui", package, copy_function=_lay, ignore=_PASSED_OVER)
         if patch is not None:
             make(patch, package / f"{patch.module.replace('.', '/')}.py")
         for names in rounds:
