@@ -10,7 +10,7 @@ import pytest
 
 from scd_tui import __version__
 from scd_tui.catalog.prompts import prompts_dir
-from scd_tui.cli import main
+from scd_tui.cli import COMMANDS, main
 from scd_tui.curves import Validation
 from scd_tui.export.curves import number
 from scd_tui.graph import Circuit, decode_circuit, parse_node
@@ -40,16 +40,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for word in (
-        "attribute",
-        "bench",
-        "check",
-        "config",
-        "diff",
-        "download",
-        "open",
-        "trust",
-        "validate",
-        "worker",
+        *(f"scd-tui {command} " for command in COMMANDS),
         "--model",
         "--device",
     ):

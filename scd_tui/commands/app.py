@@ -28,6 +28,7 @@ commands:
   scd-tui trust [SET.toml ..] measure how far the scores can be believed, by prompt set and metric
   scd-tui validate FILE       measure whether the nodes of a saved circuit do it alone
   scd-tui bench               measure speed and memory, beside the published procedure
+  scd-tui replicate-post      make the tables of the post that this began with anew
   scd-tui diff A B            compare two saved circuits by value
   scd-tui config              print where the configuration file is, and what is in force
   scd-tui worker              the process that owns the device; the app starts it

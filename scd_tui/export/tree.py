@@ -127,9 +127,13 @@ def settings_words(settings: Settings) -> str:
 
 def flow_words(flow: Flow) -> str:
     """The completeness of a circuit, and where the influence on its root ends."""
+    # what is nothing but for rounding may lie below it
+    embeddings, errors, features = (
+        f"{max(0.0, share):.1%}" for share in (flow.embeddings, flow.errors, flow.features)
+    )
     return (
-        f"completeness {flow.completeness:.2f}; it ends in embeddings {flow.embeddings:.1%}, "
-        f"errors {flow.errors:.1%}, features that were not followed {flow.features:.1%}"
+        f"completeness {flow.completeness:.2f}; it ends in embeddings {embeddings}, "
+        f"errors {errors}, features that were not followed {features}"
     )
 
 

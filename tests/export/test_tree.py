@@ -6,8 +6,8 @@ from tiny import PROMPT
 
 from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.export.tree import bar, render, signed
-from scd_tui.graph import Circuit, Settings, Token, parse_node
+from scd_tui.export.tree import bar, flow_words, render, signed
+from scd_tui.graph import Circuit, Flow, Settings, Token, parse_node
 from scd_tui.grouped import grouped
 from scd_tui.pruning import pruned, without_position
 
@@ -59,6 +59,10 @@ def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
         (line,) = (line for line in text.splitlines() if f" {summary.site} " in line)
         assert line.rstrip().endswith(f"variance explained {summary.explained_variance:.0%}")
     assert "pruned" not in text and "influence" not in text.replace("flow   ", "")
+
+
+def test_a_share_of_nothing_has_no_sign() -> None:
+    assert "not followed 0.0%" in flow_words(Flow(0.9, 0.6, 0.4, -1e-7))
 
 
 def test_a_pruned_circuit_is_printed_with_all_that_is_left_and_nothing_else(
