@@ -26,6 +26,7 @@ RANKS = {
     "config": 0,
     "history": 0,
     "comparison": 0,
+    "wording": 0,
     **dict.fromkeys(["demo", "catalog", "neuronpedia", "export"], 1),
     "attribution": 2,
     "bench": 3,

@@ -6,11 +6,12 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Settings, Target, parse_node
+from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible
+from scd_tui.wording import contrast_text, settings_words
 
 _LABEL_WIDTH = 48
 _BAR_WIDTH = 8
@@ -92,8 +93,7 @@ def _header(circuit: Circuit) -> list[RenderableType]:
     ]
     if target.contrast_is_default and target.contrast is not None:
         lines.append(Text("       the contrast is the likeliest other token", style="dim"))
-    if circuit.contrast_prompt is not None:
-        against = "".join(visible(token.text) for token in circuit.contrast_tokens)
+    if against := contrast_text(circuit):
         lines.append(Text(f"less   what it is in {against!r}"))
     if words := settings_words(circuit.settings):
         lines.append(Text(f"set    {words}", style="dim"))
@@ -112,17 +112,6 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
     lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
     return list(lines)
-
-
-def settings_words(settings: Settings) -> str:
-    """What was set other than it is by default, as far as it changes numbers."""
-    words = {"integrated": "integrated gradients", "exact": "ablation of every node"}
-    said = [f"effects by {words[settings.method]}"] if settings.method in words else []
-    if settings.skip_first:
-        said.append("the first position does not count")
-    if settings.freeze_patterns:
-        said.append("attention patterns held")
-    return ", ".join(said)
 
 
 def flow_words(flow: Flow) -> str:

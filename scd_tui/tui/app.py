@@ -388,7 +388,9 @@ class ScdApp(Walking, Trying):
         def chosen(prompt: "Prompt | None") -> None:
             if prompt is not None:
                 self.main.prompt_line.value = prompt.text
-                asked = self.session.choice.anew(prompt.target, prompt.contrast)
+                asked = self.session.choice.anew(
+                    prompt.target, prompt.contrast, prompt.contrast_prompt
+                )
                 self.session.complete(prompt.text, asked)
                 self.main.action_pane("circuit")
 

@@ -22,9 +22,13 @@ class Choice(msgspec.Struct, frozen=True):
     contrast_prompt: str | None = None
     settings: Settings = Settings()
 
-    def anew(self, target: Wanted = None, contrast: Wanted = None) -> "Choice":
-        """The same way of asking, of another prompt."""
-        return Choice(target, contrast, self.metric, settings=self.settings)
+    def anew(
+        self, target: Wanted = None, contrast: Wanted = None, against: str | None = None
+    ) -> "Choice":
+        """The same way of asking, of another prompt; `against` is its contrast prompt."""
+        return Choice(
+            *(target, contrast, self.metric), contrast_prompt=against, settings=self.settings
+        )
 
     @property
     def elsewhere(self) -> bool:

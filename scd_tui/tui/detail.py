@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from scd_tui.graph import EMBEDDINGS, Completion, NodeId, Target, parse_node, parse_site
+from scd_tui.graph import EMBEDDINGS, Circuit, Completion, NodeId, Target, parse_node, parse_site
 from scd_tui.neuronpedia.records import Activation, Histogram
 from scd_tui.numbers import percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
@@ -13,6 +13,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.store import CircuitStore
+from scd_tui.wording import contrast_text, settings_words
 from scd_tui.worker.protocol import TokenShift
 
 SHOWN_CONTEXTS = 10
@@ -344,17 +345,33 @@ def metric_spans(target: Target) -> list[Span]:
     return [(words, "text"), *_wanted(target)]
 
 
+def question_spans(circuit: Circuit) -> list[Span]:
+    """The metric, the prompt that it is held against, and what else was set."""
+    spans = metric_spans(circuit.target)
+    if against := contrast_text(circuit):
+        spans += [(", less what each node writes in ", "text"), (quoted(against), "token")]
+    if words := settings_words(circuit.settings):
+        spans += [("; ", "text"), (words, "warn")]
+    return spans
+
+
 def _root(store: CircuitStore, width: int) -> list[Line]:
     circuit = store.circuit
     if circuit is None:
         return [(("the metric is being computed…", "dim"),)]
     target = circuit.target
-    lines = wrap([*metric_spans(target), (f" at position {target.position}", "dim")], width)
+    lines = wrap([*question_spans(circuit), (f" at position {target.position}", "dim")], width)
     lines += _field("value", [(signed(circuit.metric_value), tone(circuit.metric_value))], width)
     lines += [(), *wrap([("Positive effects push towards the target, negative ones away. An effect "
                           "estimates what the metric would lose without the node: activation × "
                           "gradient along its direction, with normalisation and the choice of "
                           "active features held fixed.", "dim")], width)]  # fmt: skip
+    if circuit.contrast_prompt is not None:
+        words = (
+            "Every node counts for what it writes more here than in the contrast prompt, and is "
+            "set to what it is there when it is ablated."
+        )
+        lines += [(), *wrap([(words, "dim")], width)]
     lines += [(), *wrap([("Effects at the last residual site sum to about zero, because the final "
                           "norm takes out what they share: read them against each other, not as "
                           "shares of the metric.", "dim")], width)]  # fmt: skip

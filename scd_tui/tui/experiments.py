@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from scd_tui.graph import NodeId, parse_node
-from scd_tui.numbers import signed
+from scd_tui.numbers import probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.protocol import (
@@ -160,5 +160,8 @@ class Experiments:
     def _tell(self, store: CircuitStore, what: str, outcome: Outcome) -> None:
         if store is self._session.store:
             numbers = f"predicted {signed(outcome.predicted)}, exact {signed(outcome.exact)}"
+            for best in outcome.completions[:1]:
+                token = f'"{visible(best.token.text)}"'
+                numbers += f"; then says {token} {probability(best.probability)}"
             self._session.say(f"{what}: {numbers}", "good")
             self._changed()

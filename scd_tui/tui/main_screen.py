@@ -16,7 +16,7 @@ from textual.widgets import Input
 from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
-from scd_tui.tui.detail import describe, metric_spans, peek, title
+from scd_tui.tui.detail import describe, peek, question_spans, title
 from scd_tui.tui.hints import Focus, Now, first_keys, hints
 from scd_tui.tui.ink import Span, between, width_of
 from scd_tui.tui.labelling import Labelling
@@ -215,7 +215,7 @@ class MainScreen(Screen[None]):
         below: list[Span] = []
         if circuit is not None and circuit.prompt == session.prompt:
             below = [("metric ", "dim"), (circuit.target.metric, "key"), (" ", "text")]
-            below += metric_spans(circuit.target)
+            below += question_spans(circuit)
         self.completions.show(
             session.completions, session.target_token, session.contrast_token, below
         )

@@ -105,6 +105,7 @@ class PromptList(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         *list_keys(),
         key("picker.choose", "enter", "choose", "take this prompt", "enter"),
+        key("picker.against", "c", "choose_against", "take it with its contrast prompt", "c"),
         key("picker.next", "J,tab", "next_set(1)", "next set", "tab"),
         key("picker.previous", "K,shift+tab", "next_set(-1)", "previous set", "⇧tab"),
     ]
@@ -113,7 +114,7 @@ class PromptList(Pane):
         """Another prompt is under the cursor."""
 
     class Chosen(Message):
-        """This prompt is wanted."""
+        """This prompt is wanted, with or without its contrast prompt."""
 
         def __init__(self, prompt: Prompt) -> None:
             super().__init__()
@@ -200,11 +201,19 @@ class PromptList(Pane):
 
     def action_choose(self) -> None:
         if self.current is not None and self.current.prompt is not None:
+            alone = msgspec.structs.replace(self.current.prompt, contrast_prompt=None)
+            self.post_message(self.Chosen(alone))
+
+    def action_choose_against(self) -> None:
+        if self.current is not None and self.current.prompt is not None:
             self.post_message(self.Chosen(self.current.prompt))
 
 
 class PromptPicker(ModalScreen[Prompt | None]):
-    """Choose a prompt, with its target and contrast, from the sets that ship with the program."""
+    """Choose a prompt, with its target and contrast, from the sets that ship with the program.
+
+    It is answered without its contrast prompt, unless that was wanted too.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = close_keys()
 
@@ -215,7 +224,9 @@ class PromptPicker(ModalScreen[Prompt | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall wide") as dialog:
             dialog.border_title = Content("Prompts")
-            dialog.border_subtitle = Content("enter takes · tab next set · esc closes")
+            dialog.border_subtitle = Content(
+                "enter takes · c with contrast prompt · tab next set · esc"
+            )
             yield PromptList(self._sets, name="prompts")
             yield Bar(name="note")
 

@@ -471,7 +471,12 @@ def test_a_prompt_is_picked_from_the_sets_with_its_target_and_contrast(
         assert app.main.prompt_line.value == "second [b]prompt[/] 1"
         request = workers[0].of(p.Attribute)[-1]
         assert (request.target, request.contrast) == (" way", " only")  # type: ignore[attr-defined]
+        assert request.contrast_prompt is None  # type: ignore[attr-defined]
         assert 'Circuit for " way" − " only"' in dump(app)
+        await pilot.press("p", "c")
+        await settle(pilot)
+        request = workers[0].of(p.Attribute)[-1]
+        assert request.contrast_prompt == "another prompt"  # type: ignore[attr-defined]
         await pilot.press("p", "escape")
         assert len(app.screen_stack) == 1
 

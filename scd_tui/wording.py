@@ -1,0 +1,22 @@
+"""What was asked of a prompt, in words: the same in the app and in what is printed."""
+
+from scd_tui.graph import Circuit, Settings
+from scd_tui.text import visible
+
+
+def settings_words(settings: Settings) -> str:
+    """What was set other than it is by default, as far as it changes numbers."""
+    words = {"integrated": "integrated gradients", "exact": "ablation of every node"}
+    said = [f"effects by {words[settings.method]}"] if settings.method in words else []
+    if settings.skip_first:
+        said.append("the first position does not count")
+    if settings.freeze_patterns:
+        said.append("attention patterns held")
+    return ", ".join(said)
+
+
+def contrast_text(circuit: Circuit) -> str:
+    """The contrast prompt as its tokens say it; "" where there is none."""
+    if circuit.contrast_prompt is None:
+        return ""
+    return "".join(visible(token.text) for token in circuit.contrast_tokens)
