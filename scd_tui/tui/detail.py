@@ -161,6 +161,12 @@ def title(item: Item | None, store: CircuitStore) -> str:
         return f"{item.key} → {item.target}"
     if item.node is not None:
         return str(item.node)
+    if item.kind == "pins":
+        return "What is pinned"
+    if item.kind == "super":
+        return visible(item.key)
+    if item.kind == "token":
+        return f"{quoted(store.token(int(item.key[1:])))} {item.key}"
     return site_title(item.place)
 
 
