@@ -18,6 +18,7 @@ COMMANDS = (
     "config",
     "contexts",
     "diff",
+    "doctor",
     "download",
     "explanations",
     "models",

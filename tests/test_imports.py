@@ -32,14 +32,15 @@ RANKS = {
     "bench": 3,
     "worker": 3,
     "tui": 4,
-    "commands": 5,
-    "cli": 6,
-    "__main__": 7,
+    "doctor": 5,
+    "commands": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 HEAVY = {"torch", "transformers", "transformer_lens", "sae_lens", "numpy", "tokenizers"}
 MAY_BE_HEAVY = (
     *("attribution", "bench", "catalog.build", "commands", "demo"),
-    *("worker.answers", "worker.server"),
+    *("worker.answers", "worker.server", "doctor.probe"),
 )
 """`worker.server` and `commands` import them inside functions, when they are needed."""
 

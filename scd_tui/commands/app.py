@@ -30,6 +30,7 @@ commands:
   scd-tui bench               measure speed and memory, beside the published procedure
   scd-tui replicate-post      make the tables of the post that this began with anew
   scd-tui diff A B            compare two saved circuits by value
+  scd-tui doctor              look at terminal, folders, device and worker, and say what to mend
   scd-tui config              print where the configuration file is, and what is in force
   scd-tui worker              the process that owns the device; the app starts it
 

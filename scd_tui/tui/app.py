@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 from textual import on
@@ -30,7 +30,7 @@ from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
-from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux
+from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux, route
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections, shown
@@ -46,7 +46,13 @@ from scd_tui.tui.quick_list import LinkScreen, quick_list
 from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
 from scd_tui.tui.saving import free_path, numbered, save
 from scd_tui.tui.session import Change, Notice, Session
-from scd_tui.tui.terminal import light_background, no_colour, over_ssh, speaks_unicode
+from scd_tui.tui.terminal import (
+    light_background,
+    no_colour,
+    over_ssh,
+    speaks_unicode,
+    switched,
+)
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.trying import Trying
@@ -546,9 +552,8 @@ class ScdApp(Walking, Trying):
 
     async def _copy(self, text: str) -> None:
         tmux = await copy_through_tmux(text, os.environ)
-        route = "tmux, and to the terminal (OSC 52)" if tmux else "the terminal (OSC 52)"
         what = f"{text.count(chr(10)) + 1} lines" if "\n" in text else cut(text, 40)
-        self.session.say(f"copied {what} to {route}", "good")
+        self.session.say(f"copied {what} to {route(tmux)}", "good")
 
     def action_restart(self) -> None:
         self.session.say("")
@@ -656,12 +661,12 @@ def run_app(
         ),
         colour=not no_colour(os.environ),
         light=light_background(os.environ),
-        unicode=_switch(config.unicode, speaks_unicode(os.environ)),
+        unicode=switched(config.unicode, speaks_unicode(os.environ)),
         config=config,
         problem=problem,
         history=history,
     )
-    app.run(mouse=_switch(config.mouse, not over_ssh(os.environ)))
+    app.run(mouse=switched(config.mouse, not over_ssh(os.environ)))
     return app.return_code or 0
 
 
@@ -677,10 +682,6 @@ def _last_model(history: History) -> str:
     except InputError:
         return DEFAULT_MODEL
     return model
-
-
-def _switch(wanted: Literal["auto", "on", "off"], otherwise: bool) -> bool:
-    return otherwise if wanted == "auto" else wanted == "on"
 
 
 def _records_of(model: str) -> FeatureRecords:

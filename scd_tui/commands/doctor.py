@@ -1,0 +1,203 @@
+"""`scd-tui doctor`: what the app would meet here, and what to do about what is wrong."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from scd_tui.config import Config
+    from scd_tui.doctor.findings import Finding, Section
+
+_COLOURS = {"ok": "green", "warn": "yellow", "problem": "bold red"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scd-tui doctor",
+        description="Look at what the app would meet here: terminal, colours, clipboard route, folders, "
+        "packages, device, worker and the settings of the network; with what to do about what is wrong. "
+        "Exit code 1 when something would stop the app.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--no-device",
+        action="store_true",
+        help="leave out torch and the worker, which take some seconds to start",
+    )
+    parser.add_argument(
+        "--network",
+        action="store_true",
+        help="ask Neuronpedia and the Hub, the same question for everybody (default: nothing is asked)",
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    return asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    import msgspec
+    from rich.console import Console
+
+    from scd_tui import __version__
+    from scd_tui.doctor.findings import Report
+
+    console = Console(highlight=False, soft_wrap=True)
+    sections = []
+    if not arguments.json:
+        console.print(f"scd-tui {__version__}", markup=False)
+    async for section in _sections(arguments):
+        sections.append(section)
+        if not arguments.json:
+            _print(section, console)
+    report = Report(__version__, tuple(sections))
+    if arguments.json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        console.print(f"\n{_verdict(report.count('problem'), report.count('warn'))}")
+    return 1 if report.count("problem") else 0
+
+
+async def _sections(arguments: argparse.Namespace) -> "AsyncIterator[Section]":
+    """One after the other; what is slow is under way meanwhile."""
+    from scd_tui.config import read_config
+    from scd_tui.doctor.findings import Section
+
+    config, problem = read_config()
+    started = [] if arguments.no_device else [asyncio.create_task(_computing(config))]
+    asked = [asyncio.create_task(asyncio.to_thread(_asked))] if arguments.network else []
+    await asyncio.sleep(0.01)  # so that the processes start before anything else is done
+    try:
+        yield Section("terminal", tuple(await asyncio.to_thread(_terminal, config)))
+        yield Section("folders", tuple(await asyncio.to_thread(_folders, config, problem)))
+        yield Section("network", tuple(await asyncio.to_thread(_network, config)))
+        yield Section("software", tuple(await asyncio.to_thread(_software)))
+        with _waiting("torch and the worker" if started else "the network"):
+            for task in asked:
+                yield Section("network, asked", tuple(await task))
+            for computing in started:
+                yield Section("device", tuple(await computing))
+    finally:
+        for one in (*started, *asked):
+            one.cancel()
+        await asyncio.gather(*started, *asked, return_exceptions=True)
+
+
+def _terminal(config: "Config") -> "list[Finding]":
+    from scd_tui.doctor.terminal import terminal
+    from scd_tui.doctor.tmux import ask_tmux
+
+    # The app reads stdin and draws on stderr: stdout may be a pipe.
+    isatty = sys.stdin.isatty() and sys.stderr.isatty()
+    size = None
+    if isatty:
+        with contextlib.suppress(OSError):
+            columns, rows = os.get_terminal_size(sys.stderr.fileno())
+            size = (columns, rows)
+    return terminal(os.environ, isatty, size, config, ask_tmux(os.environ))
+
+
+def _folders(config: "Config", problem: str) -> "Iterator[Finding]":
+    from scd_tui.catalog.cached import cache_dir
+    from scd_tui.config import cache_path, config_path, state_path
+    from scd_tui.doctor.configuration import configuration
+    from scd_tui.doctor.paths import file, folder
+    from scd_tui.neuronpedia.start import cache_folder
+
+    yield file("configuration", config_path())
+    yield from configuration(config, problem)
+    yield folder(
+        "past circuits", state_path() / "circuits", private=True, needed_for="past circuits"
+    )
+    caches = cache_path()
+    yield folder("cache", caches, private=False, needed_for="the gate's verdicts and records")
+    yield folder("explanations", cache_folder(caches), private=True, needed_for="explanations")
+    yield folder("downloads", cache_dir(), private=False, needed_for="models of the Hub")
+    yield folder(
+        *("working folder", Path.cwd()),
+        private=False, needed_for="circuits saved with s", counted=False,
+    )  # fmt: skip
+
+
+def _network(config: "Config") -> "list[Finding]":
+    from scd_tui.doctor.network import settings
+
+    return settings(config, os.environ)
+
+
+def _asked() -> "list[Finding]":
+    from scd_tui.doctor.network import ask
+
+    return ask(os.environ)
+
+
+def _software() -> "list[Finding]":
+    from scd_tui.doctor.software import software
+
+    return software()
+
+
+async def _computing(config: "Config") -> "list[Finding]":
+    """Processors, memory, torch and its devices, and the worker on the configured one."""
+    from scd_tui.doctor.device import devices, look_for_gpus, machine, probe_torch
+    from scd_tui.doctor.worker import worker
+    from scd_tui.worker.client import PROGRAM
+
+    before = machine()
+    python = PROGRAM[: PROGRAM.index("-m")]
+    probed, (listed, driver), works = await asyncio.gather(
+        probe_torch(python), asyncio.to_thread(look_for_gpus), worker(config.device)
+    )
+    return [*before, *devices(probed, listed, driver, config.device, os.environ), works]
+
+
+@contextlib.contextmanager
+def _waiting(for_what: str) -> Iterator[None]:
+    """A sign of life on a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"waiting for {for_what}"):
+        yield
+
+
+def _print(section: "Section", console: "Console") -> None:
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    console.print(Text(f"\n{section.name}", style="bold"))
+    names = max((len(one.name) for one in section.findings), default=0)
+    margin = names + 12
+    # A pipe has no width, and its lines are cut by nobody.
+    room = max(20, console.width - margin) if console.is_terminal else sys.maxsize
+    for one in section.findings:
+        lines = wrap(one.says, room, break_on_hyphens=False, break_long_words=False)
+        if one.todo:
+            cure = wrap(one.todo, room - 2, break_on_hyphens=False, break_long_words=False)
+            lines += [f"→ {cure[0]}", *(f"  {line}" for line in cure[1:])]
+        first, *more = lines or [""]
+        state = (f"{one.state:<8}", _COLOURS[one.state])
+        console.print(Text.assemble("  ", state, f"{one.name:<{names}}  {first}"))
+        for line in more:
+            console.print(Text(" " * margin + line))
+
+
+def _verdict(problems: int, warnings: int) -> str:
+    said = f"{warnings} {'warning' if warnings == 1 else 'warnings'}"
+    if problems:
+        return f"{problems} {'problem stops' if problems == 1 else 'problems stop'} the app, {said}"
+    return f"nothing stops the app, {said}"

@@ -1,0 +1,1 @@
+"""What `scd-tui doctor` looks at: the terminal, the folders, the software, the device, the network."""
