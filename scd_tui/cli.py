@@ -9,26 +9,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from scd_tui.commands import COMMANDS
 from scd_tui.errors import InputError
-
-COMMANDS = (
-    "attribute",
-    "bench",
-    "check",
-    "config",
-    "contexts",
-    "diff",
-    "doctor",
-    "download",
-    "explanations",
-    "models",
-    "open",
-    "replicate-post",
-    "trust",
-    "validate",
-    "worker",
-)
-"""Each a module of `scd_tui.commands`; a call without one of them is the app."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

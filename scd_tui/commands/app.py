@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from scd_tui import __version__
+from scd_tui.commands import COMMANDS
 from scd_tui.commands.options import (
     add_model_options,
     add_offline,
     add_prompt,
     model_reference,
+    parse_prompt,
     prompt_text,
 )
 from scd_tui.errors import InputError
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parse_prompt(_parser(), argv, COMMANDS)
     from scd_tui.tui.terminal import refuse_reason
 
     model = model_reference(arguments)

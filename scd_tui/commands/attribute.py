@@ -13,9 +13,9 @@ from scd_tui.commands.options import (
     as_pruned,
     load_model,
     model_reference,
+    parse_prompt,
     positive,
     prompt_text,
-    wants_pruning,
 )
 from scd_tui.errors import InputError
 
@@ -87,13 +87,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parse_prompt(_parser(), argv)
     prompt = prompt_text(arguments)
     if prompt is None:
         raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")
     if not prompt:
         raise InputError("the prompt is empty: give some text")
-    wants_pruning(arguments)
     from scd_tui.catalog.models import find
 
     spec = find(model_reference(arguments))

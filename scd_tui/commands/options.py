@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,47 @@ def add_prompt(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parse_prompt(
+    parser: argparse.ArgumentParser, argv: Sequence[str], commands: Sequence[str] = ()
+) -> argparse.Namespace:
+    """Arguments with at most one prompt. Raises InputError on several words, and on a word that is nearly
+    one of `commands`, unless two dashes say that it is a prompt."""
+    arguments, rest = parser.parse_known_args(argv)
+    if unknown := [word for word in rest if word.startswith("-") and word != "--"]:
+        parser.error(f"there is no option {unknown[0]}")
+    prompt: str | None = arguments.prompt
+    import shlex
+
+    from scd_tui.text import shorten
+
+    words = [prompt or "", *(word for word in rest if word != "--")]
+    if prompt is not None and commands and "--" not in argv and (near := _near(prompt, commands)):
+        call = shlex.join([near, *words[1:]])
+        raise InputError(
+            f"did you mean `scd-tui {call}`? A prompt of that word goes behind two dashes: "
+            f"`scd-tui -- {shlex.quote(prompt)}`"
+        )
+    if len(words) > 1 and prompt is not None:
+        said = shlex.quote(shorten(" ".join(words), 60))
+        known = f"there is no command {prompt!r}, and " if commands and _is_file(words[1]) else ""
+        raise InputError(f"{known}a prompt is one argument: put quotes around it, {said}")
+    return arguments
+
+
+def _near(word: str, commands: Sequence[str]) -> str | None:
+    """The command that a single word is, or was to be; several words are a prompt whatever they are."""
+    if len(word.split()) != 1:
+        return None
+    import difflib
+
+    found = difflib.get_close_matches(word.lower(), commands, 1, 0.75)
+    return found[0] if found else None
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith((".json", ".toml", ".txt")) or Path(word).is_file()
+
+
 def add_pruning(parser: argparse.ArgumentParser) -> None:
     """`--prune` and how; `as_pruned` does it."""
     from scd_tui.pruning import EDGE_SHARE, NODE_SHARE
@@ -112,21 +154,21 @@ def add_pruning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prune",
         action="store_true",
-        help="print only what carries most of the influence on the target, and is connected to it",
+        help="print only what carries most of the influence on the target, and is connected to it; "
+        "each of the next three options implies it",
     )
     parser.add_argument(
         "--node-share",
         type=share,
-        default=NODE_SHARE,
         metavar="SHARE",
-        help="of the influence that the nodes left by --prune have (default: %(default)s)",
+        help="prune to the nodes that have this share of the influence, from 0 to 1 "
+        f"(default: {NODE_SHARE})",
     )
     parser.add_argument(
         "--edge-share",
         type=share,
-        default=EDGE_SHARE,
         metavar="SHARE",
-        help="of the influence that the edges left by --prune carry (default: %(default)s)",
+        help=f"prune to the edges that carry this share of what is left (default: {EDGE_SHARE})",
     )
     parser.add_argument(
         "--sum-positions",
@@ -136,21 +178,25 @@ def add_pruning(parser: argparse.ArgumentParser) -> None:
 
 
 def wants_pruning(arguments: argparse.Namespace) -> bool:
-    """Whether to prune. Raises InputError if it is only said how."""
-    wanted: bool = arguments.prune
-    if arguments.sum_positions and not wanted:
-        raise InputError("--sum-positions says how to prune: give --prune too")
-    return wanted
+    """Whether to prune: because it is said, or because it is said how."""
+    shares = (arguments.node_share, arguments.edge_share)
+    return bool(
+        arguments.prune or arguments.sum_positions or any(one is not None for one in shares)
+    )
 
 
 def as_pruned(circuit: "Circuit", arguments: argparse.Namespace) -> "Circuit":
     """The circuit as these arguments want it shown. Raises InputError."""
     if not wants_pruning(arguments):
         return circuit
-    from scd_tui.pruning import pruned
+    from scd_tui.pruning import EDGE_SHARE, NODE_SHARE, pruned
 
+    nodes, edges = arguments.node_share, arguments.edge_share
     return pruned(
-        *(circuit, arguments.node_share, arguments.edge_share), summed=arguments.sum_positions
+        circuit,
+        NODE_SHARE if nodes is None else nodes,
+        EDGE_SHARE if edges is None else edges,
+        summed=arguments.sum_positions,
     )
 
 
