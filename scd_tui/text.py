@@ -6,6 +6,7 @@ as something else. `visible` is the one function that every such string passes o
 screen; nothing that it returns can move a cursor, change a colour or reorder a line.
 """
 
+import re
 import unicodedata
 
 _NAMED = {"\n": "⏎", "\t": "⇥"}
@@ -44,6 +45,22 @@ def visible(text: str) -> str:
     Newline and tab become `⏎` and `⇥`; the rest `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`.
     """
     return text.translate(_TABLE)
+
+
+_SPELLED = re.compile(r"(?:\\x[89a-f][0-9a-f])+")
+
+
+def whole(text: str) -> str:
+    """Joined texts of tokens, with the characters that were split between them in one piece again.
+
+    A token spells bytes that are no character of their own as `\\xNN`; those of several tokens can be one.
+    """
+
+    def read(spelled: re.Match[str]) -> str:
+        raw = bytes.fromhex(spelled[0].replace("\\x", ""))
+        return raw.decode("utf-8", errors="backslashreplace")
+
+    return _SPELLED.sub(read, text)
 
 
 def shorten(text: str, width: int) -> str:

@@ -1,7 +1,7 @@
 """What was asked of a prompt, in words: the same in the app and in what is printed."""
 
 from scd_tui.graph import Circuit, Settings
-from scd_tui.text import visible
+from scd_tui.text import visible, whole
 
 
 def settings_words(settings: Settings) -> str:
@@ -19,4 +19,4 @@ def contrast_text(circuit: Circuit) -> str:
     """The contrast prompt as its tokens say it; "" where there is none."""
     if circuit.contrast_prompt is None:
         return ""
-    return "".join(visible(token.text) for token in circuit.contrast_tokens)
+    return visible(whole("".join(token.text for token in circuit.contrast_tokens)))

@@ -10,7 +10,8 @@ import pytest
 
 from scd_tui import __version__
 from scd_tui.catalog.prompts import prompts_dir
-from scd_tui.cli import COMMANDS, main
+from scd_tui.cli import main
+from scd_tui.commands import COMMANDS
 from scd_tui.curves import Validation
 from scd_tui.export.curves import number
 from scd_tui.graph import Circuit, decode_circuit, parse_node
@@ -57,7 +58,20 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["attribute", "x", "--prompt-file", "/nonexistent"], "given twice"),
         (["attribute", "--prompt-file", "/nonexistent"], "/nonexistent cannot be read"),
         (["attribute", "x", "--model", "dmo"], "no model 'dmo': use demo"),
-        (["attribute", "x", "--sum-positions"], "give --prune too"),
+        (
+            ["attribute", "Mary", "went"],
+            "a prompt is one argument: put quotes around it, 'Mary went'",
+        ),
+        (["Mary", "went", "home"], "put quotes around it, 'Mary went home'"),
+        (
+            ["validat", "x.json"],
+            "did you mean `scd-tui validate x.json`? A prompt of that word goes",
+        ),
+        (["Models"], "did you mean `scd-tui models`?"),
+        (["docter"], "behind two dashes: `scd-tui -- docter`"),
+        (["--device", "cpu", "open", "x.json"], "did you mean `scd-tui open x.json`?"),
+        (["plot", "x.json"], "there is no command 'plot', and a prompt is one argument"),
+        (["--", "validat", "x"], "put quotes around it, 'validat x'"),
         (["attribute", "x", "--out", "/nonexistent/f"], "its folder does not exist"),
         (["x", "--model", "dmo"], "no model 'dmo': use demo"),
         (["open", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
@@ -101,6 +115,32 @@ def test_arguments_that_do_not_parse_end_with_code_2(
         main(words)
     assert caught.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--", "validat"],
+        ["--", "open"],
+        ["trust me"],
+        ["open the box"],
+        ["Hello"],
+        ["日本語"],
+        ["--prompt-file", str(PROMPTS)],
+    ],
+)
+def test_what_is_a_prompt_goes_to_the_app(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for stream in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("scd_tui.tui.app.run_app", lambda prompt, **_: asked.append(prompt) or 0)
+    assert main(words) == 0
+    assert asked == [
+        words[-1] if "--prompt-file" not in words else PROMPTS.read_text().rstrip("\n")
+    ]
 
 
 def test_the_app_refuses_a_pipe_and_says_what_works_there(
@@ -209,6 +249,18 @@ def test_a_saved_circuit_is_pruned_as_it_is_printed(
     assert [node.id for node in found.nodes] == [node.id for node in left.nodes]
 
 
+@pytest.mark.parametrize(
+    "how", [["--node-share", "0.5"], ["--edge-share", "0.9"], ["--sum-positions"]], ids=str
+)
+def test_saying_how_to_prune_is_saying_to_prune(
+    saved: Path, how: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["open", str(saved), "--print", *how]) == 0
+    alone = capsys.readouterr().out
+    assert main(["open", str(saved), "--print", "--prune", *how]) == 0
+    assert capsys.readouterr().out == alone and "pruned to" in alone
+
+
 def test_a_file_that_is_no_circuit_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +338,36 @@ def test_a_continuation_and_a_target_of_several_tokens_are_asked_about_after_the
     assert second.tokens == two.tokens
     assert second.target.position == len(second.tokens) - 1
     assert second.target.target == second.completions[0]
+
+
+def test_each_line_says_after_which_text_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    def head(*words: str) -> list[str]:
+        assert main(["attribute", *words, "--top", "1"]) == 0
+        return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[:4]]
+
+    two = head(PROMPT, "--target", " Mary.", "--metric", "logp")
+    assert two[1:3] == [f"prompt {PROMPT}", "then ' Mary' was put after it"]
+    assert two[3].startswith("next after the prompt: ' Mary' 99.9%")
+    second = head(PROMPT, "--continuation", "2")
+    assert second[2] == "then ' Mary' was put after it"
+    assert second[3].startswith("next after the prompt and ' Mary': '.'")
+    assert head(PROMPT, "--position", "1")[2].startswith("next after token 1, ' Mary': ' and'")
+    assert head(PROMPT)[2].startswith("next ' Mary' 99.9%")
+
+
+def test_a_prompt_whose_tokens_split_characters_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["attribute", "日本語で😀", "--target", "日本", "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "prompt 日本語で😀"
+    assert "metric logit of '日本' (" in "".join(lines)
+
+
+def test_exact_effects_are_not_held_to_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attribute", "Copyright (C", "--method", "exact", "--top", "1"]) == 0
+    (trust,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("trust"))
+    assert trust.startswith("trust  effects are exact; 0.") and trust.endswith(" edges")
 
 
 def test_the_other_settings_are_kept_in_the_file_and_change_what_is_found(

@@ -3,7 +3,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scd_tui.text import shorten, visible
+from scd_tui.text import shorten, visible, whole
 
 
 @given(st.text())
@@ -26,3 +26,11 @@ def test_shortened_text_fits_and_says_that_it_was_cut(text: str, width: int) -> 
     short = shorten(text, width)
     assert len(short) <= width
     assert short == text or short.endswith("…")
+
+
+def test_characters_that_tokens_split_are_whole_again() -> None:
+    pieces = [b" \xe6\x97", b"\xa5\xf0\x9f", b"\x98\x80!", b"\xff"]
+    texts = [piece.decode("utf-8", "backslashreplace") for piece in pieces]
+    assert "日" not in "".join(texts)
+    assert whole("".join(texts)) == " 日😀!\\xff"
+    assert whole("\\x1b \\xzz café") == "\\x1b \\xzz café", "what spells no bytes of UTF-8 stays"

@@ -10,7 +10,7 @@ from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
 from scd_tui.pruning import without_position
-from scd_tui.text import shorten, visible
+from scd_tui.text import shorten, visible, whole
 from scd_tui.wording import contrast_text, settings_words
 
 _LABEL_WIDTH = 48
@@ -73,17 +73,12 @@ def _line(
 
 def _header(circuit: Circuit) -> list[RenderableType]:
     target, model = circuit.target, circuit.model
-    end = len(circuit.tokens) - circuit.forced
     lines = [
         Text(f"{model.name} · {model.dictionaries} · {model.device}", style="dim"),
-        Text.assemble(
-            ("prompt ", "dim"),
-            *(visible(token.text) for token in circuit.tokens[:end]),
-            *((visible(token.text), "italic") for token in circuit.tokens[end:]),
-            (" (and what was put after it)" if circuit.forced else "", "dim"),
-        ),
+        Text.assemble(("prompt ", "dim"), visible(circuit.prompt)),
+        *([Text(f"then   {forced_text(circuit)!r} was put after it")] if circuit.forced else []),
         Text(
-            "next   "
+            f"next   {_after(circuit)}"
             + "  ".join(
                 f"{visible(c.token.text)!r} {probability(c.probability)}"
                 for c in circuit.completions[:5]
@@ -97,14 +92,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"less   what it is in {against!r}"))
     if words := settings_words(circuit.settings):
         lines.append(Text(f"set    {words}", style="dim"))
-    if circuit.trust is not None and circuit.trust.overall.abs_spearman is not None:
-        scores = circuit.trust.overall
-        signs = "n/a" if scores.sign_agreement is None else f"{scores.sign_agreement:.0%}"
-        line = f"trust  {scores.abs_spearman:.2f} over {scores.n} features, signs {signs}"
-        edges = circuit.trust.edges
-        if edges is not None and edges.abs_spearman is not None:
-            line += f"; {edges.abs_spearman:.2f} over {edges.n} edges"
-        lines.append(Text(line))
+    if words := trust_words(circuit):
+        lines.append(Text(f"trust  {words}"))
     lines.append(Text(f"share  {circuit.share_explained:.0%} explained over all sites"))
     if circuit.flow is not None:
         lines.append(Text(f"flow   {flow_words(circuit.flow)}"))
@@ -112,6 +101,40 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
     lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
     return list(lines)
+
+
+def forced_text(circuit: Circuit) -> str:
+    """What stands between the prompt and the last token that is explained, safe to print."""
+    end = len(circuit.tokens) - circuit.forced
+    return visible(whole("".join(token.text for token in circuit.tokens[end:])))
+
+
+def _after(circuit: Circuit) -> str:
+    """After which text the completions come, where that is not just the prompt."""
+    count, read = len(circuit.tokens), circuit.target.position + 1
+    if read == count:
+        return f"after the prompt and {forced_text(circuit)!r}: " if circuit.forced else ""
+    if read == count - circuit.forced:
+        return "after the prompt: "
+    return f"after token {read - 1}, {token_at(circuit, read - 1)!r}: "
+
+
+def trust_words(circuit: Circuit) -> str:
+    """How far effects and edges can be believed; "" where that is not known.
+
+    Exact effects are what estimates are held to: their agreement with themselves says nothing.
+    """
+    if circuit.trust is None:
+        return ""
+    said, scores, edges = [], circuit.trust.overall, circuit.trust.edges
+    if circuit.settings.method == "exact":
+        said.append("effects are exact")
+    elif scores.abs_spearman is not None:
+        signs = "n/a" if scores.sign_agreement is None else f"{scores.sign_agreement:.0%}"
+        said.append(f"{scores.abs_spearman:.2f} over {scores.n} features, signs {signs}")
+    if edges is not None and edges.abs_spearman is not None:
+        said.append(f"{edges.abs_spearman:.2f} over {edges.n} edges")
+    return "; ".join(said)
 
 
 def flow_words(flow: Flow) -> str:
@@ -138,9 +161,9 @@ def pruned_words(circuit: Circuit, pruned: Pruned) -> str:
 
 def metric_words(target: Target) -> str:
     """The metric in words, with the tokens and their probabilities."""
-    wanted = f"{visible(target.text)!r} ({probability(target.probability)})"
+    wanted = f"{visible(whole(target.text))!r} ({probability(target.probability)})"
     if target.contrast is not None:
-        against = f"{visible(target.contrast_text)!r}"
+        against = f"{visible(whole(target.contrast_text))!r}"
         if not target.later:  # of several tokens each is held against its own, after the same words
             against += f" ({probability(target.contrast.probability)})"
         return f"logit of {wanted} − {against}"

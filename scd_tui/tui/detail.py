@@ -411,6 +411,9 @@ def _trust(store: CircuitStore, width: int) -> list[Line]:
     assert store.trust is not None
     scores = store.trust.overall
     sign = "n/a" if scores.sign_agreement is None else percent(scores.sign_agreement)
+    if store.circuit is not None and store.circuit.settings.method == "exact":
+        words = "Effects are exact: each was measured by ablation. Edges are still estimates."
+        return [_heading("trust"), *wrap([(words, "text")], width)]
     lines: list[Line] = [_heading(f"trust, over {scores.n} ablated features")]
     ranks = f"|ρ| {_score(scores.abs_spearman)}"
     other = f"  signed ρ {_score(scores.signed_spearman)}"
@@ -449,7 +452,8 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
         lines += _field(name, [(signed(value), tone(value)), (f"  {words}", "dim")], width)
     variance = f"{summary.explained_variance:.3f}"
     lines += _field("EV", [(variance, "text"), ("  explained variance, this prompt", "dim")], width)
-    if store.trust is not None:
+    exact = store.circuit is not None and store.circuit.settings.method == "exact"
+    if store.trust is not None and not exact:
         for site in store.trust.sites:
             if str(site.site) == place:
                 sign = site.scores.sign_agreement

@@ -29,7 +29,7 @@ def header(session: Session, width: int) -> list[Span]:
         _gate(session),
         _explained(session.store.circuit),
         _worker(session),
-        _trust(session.store.trust),
+        _trust(session.store.trust, session.store.circuit),
     ]
     parts = [part for part in parts if part]
     while parts and width_of(left) + 2 + _joined_width(parts) > width:
@@ -74,9 +74,11 @@ def _explained(circuit: Circuit | None) -> list[Span]:
     return [("explained ", "dim"), (percent(circuit.share_explained), "text")]
 
 
-def _trust(trust: Trust | None) -> list[Span]:
+def _trust(trust: Trust | None, circuit: Circuit | None) -> list[Span]:
     if trust is None:
         return []
+    if circuit is not None and circuit.settings.method == "exact":
+        return [("effects ", "dim"), ("exact", "good")]  # which is what trust compares with
     scores = trust.overall
     if scores.abs_spearman is None:
         return [("trust ", "dim"), (f"n/a of {scores.n}", "text")]

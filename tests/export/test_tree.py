@@ -41,6 +41,7 @@ def test_every_top_node_is_printed_with_its_estimate_and_its_measurement(circuit
 def test_text_from_outside_is_not_markup_and_moves_no_cursor(circuit: Circuit) -> None:
     hostile = msgspec.structs.replace(
         circuit,
+        prompt="[/red]\x1b[2J\x9b",
         tokens=tuple(Token(t.id, "[/red]\x1b[2J\x9b") for t in circuit.tokens),
         explanations={
             f"1-mlp/{parse_node(n.id).index}": "[bold]\x1b]0;x\x07" for n in circuit.nodes
