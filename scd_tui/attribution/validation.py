@@ -1,10 +1,13 @@
 """Every curve of a circuit: what its nodes carry alone, against random ones and against neurons.
 
 Features are taken out to zero or to their mean, with the dictionaries' errors kept or taken out
-too; by |effect|, or at random. With errors kept all features together are the model; with errors
-removed they are what the dictionaries make of it, and that is the verdict on the dictionaries. A mean
-stands in for every feature outside a circuit, those included that are silent in the prompt: then the
-active ones alone are not the model, whatever becomes of the errors.
+too; by |effect|, or at random.
+
+With errors kept all features together are the model. With errors out, what arrives at a later dictionary
+is not what arrived in the clean run, and features fire there that were silent. A circuit of all nodes
+leaves them out, as they are no nodes; the complement of no nodes, which is everything, has them. So
+faithfulness of all is what the nodes carry by themselves, and completeness at 0 what the dictionaries make
+of the prompt when they are left to themselves: the verdict on the dictionaries.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -156,15 +156,34 @@ def _said(validation: Validation) -> Iterator[str]:
         "completeness: the same of all but the n first"
     )
     yield f"for {ENOUGH}: the number of nodes at which faithfulness first gets to {ENOUGH}"
+    yield from _all_in(validation)
     yield (
-        "errors out is the verdict on the dictionaries: completeness at 0 is all that their features "
-        "can do; with errors kept that is the model"
+        "features that are silent in the unmodified run are no nodes: with nodes alone they are kept at 0, "
+        "also where a mean stands in for what is out"
     )
-    yield "features that are silent in this prompt are no nodes: with those out they stay at 0"
     for column in validation.columns:
         if column.refused:
             yield f"no curve of {words(column)}, at {column.baseline}: {column.refused}"
     yield from validation.notes
+
+
+def _all_in(validation: Validation) -> Iterator[str]:
+    """Why all features together come to two numbers when errors are out, which ones, and what each is."""
+    yield "with errors kept, all features together are the model: 1 in both blocks"
+    for column in validation.columns:
+        if (column.nodes, column.errors, column.order) != ("features", False, "effect"):
+            continue
+        if column.curve is None or 0 not in column.curve.sizes:
+            continue
+        alone = column.curve.faithfulness[-1]
+        free = column.curve.completeness[column.curve.sizes.index(0)]
+        yield (
+            f"with errors out, others at {column.baseline}, they come to {number(alone)} (faithfulness of "
+            f"{column.curve.sizes[-1]}) and to {number(free)} (completeness at 0): without errors other "
+            "features fire than in the unmodified run. The first keeps those silent, and is what this "
+            "prompt's nodes carry; the second lets them speak, is what the dictionaries do when they are "
+            "left to themselves, and so is the verdict on them"
+        )
 
 
 def render(validation: Validation, width: int) -> RenderableType:

@@ -1,8 +1,11 @@
 """Circuits run alone, against a dense splice made with sae_lens's own encode and decode."""
 
+from functools import partial
+
 import pytest
 import torch
 from attributing import metric_value, nothing, target_of
+from sae_lens import SAE
 from saes import EVERY_KIND, SaeKind, random_sae
 from tiny import KINDS, PROMPT
 
@@ -15,7 +18,10 @@ from scd_tui.attribution.faithfulness import (
     curve,
     strongest_first,
 )
+from scd_tui.attribution.load import LoadedModel
+from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
@@ -120,7 +126,7 @@ def densely(case: Case, size: int, *, mean: bool, complement: bool, keep_errors:
 def test_a_circuit_alone_is_a_dense_splice_with_a_mask(
     case: Case, mean: bool, complement: bool, keep_errors: bool
 ) -> None:
-    sizes = [0, 7, case.count // 2]
+    sizes = [0, 7, case.count // 2, case.count]
     found = case.measure(sizes, mean=mean, complement=complement, keep_errors=keep_errors)
     for size, value in zip(sizes, found, strict=True):
         expected = densely(case, size, mean=mean, complement=complement, keep_errors=keep_errors)
@@ -171,3 +177,53 @@ def test_chance_draws_the_same_nodes_in_another_order(case: Case) -> None:
     other = by_chance(case.attribution, case.dictionaries, seed=2)
     assert all(torch.equal(drawn[site].ranks, again[site].ranks) for site in SITES)
     assert not all(torch.equal(drawn[site].ranks, other[site].ranks) for site in SITES)
+
+
+def test_all_nodes_without_errors_are_not_the_dictionaries_left_to_themselves(
+    demo: LoadedModel,
+) -> None:
+    """By sae_lens's own encode and decode: the features that only fire there make the difference."""
+    model = demo.model
+    tokens = model.prompt("When Mary and John went to the store, John gave a drink to")
+    spec = find("demo")
+    saes = {site: SAE.load_from_disk(path) for site, path in spec.dictionaries.items()}
+    active: dict[Site, torch.Tensor] = {}
+    fired: list[int] = []
+
+    def look(site: Site, x: torch.Tensor) -> torch.Tensor:
+        active[site] = saes[site].encode(x[0]) != 0
+        return x
+
+    def splice(site: Site, x: torch.Tensor, *, held: bool) -> torch.Tensor:
+        features = saes[site].encode(x[0])
+        fired.append(int(((features != 0) & ~active[site]).sum()))
+        return saes[site].decode(features * active[site] if held else features)[None]
+
+    reading = read(model, tokens, demo.dictionaries)
+    mary, john = (model.tokenize(name)[0].id for name in (" Mary", " John"))
+    logits = reading.cut.logits.detach()
+    wanted = resolve_target(model, tokens, logits, target=mary, contrast=john)
+    found = attribute(reading, wanted, nothing)
+
+    def by_sae_lens(edit) -> float:
+        with torch.no_grad():
+            logits = model.forward(model.ids(tokens), [(s, partial(edit, s)) for s in saes])
+        return float(metric_value(wanted, logits[0]))
+
+    assert by_sae_lens(look) == pytest.approx(found.value, abs=1e-4)
+    free, held = by_sae_lens(partial(splice, held=False)), by_sae_lens(partial(splice, held=True))
+    zero = {
+        site: Baseline.zero(d, reading.cut.activation(site))
+        for site, d in demo.dictionaries.items()
+    }
+    ranked = strongest_first(found, demo.dictionaries)
+    count = sum(len(one.ranks) for one in ranked.values())
+    measure = partial(
+        circuit_metrics,
+        *(model, tokens, wanted, demo.dictionaries, zero, ranked),
+        keep_errors=False,
+    )
+    assert measure([count]) == [pytest.approx(held, abs=1e-2)]
+    assert measure([0], complement=True) == [pytest.approx(free, abs=1e-2)]
+    assert held - free > 1, "the numbers are far apart, so that each test is of its own"
+    assert sum(fired[: len(saes)]) == 697

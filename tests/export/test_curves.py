@@ -113,7 +113,14 @@ def test_what_the_numbers_are_of_is_said(validation: Validation) -> None:
     assert "over 96 tokens of [red]notes" in text
     assert "mean of 2 orders, seeds 4, 5" in text
     assert "30 active features, 1234 MLP neurons" in text
-    assert "errors out is the verdict on the dictionaries" in text
+    for n in (2, 6):
+        of = validation.columns[n]
+        assert (of.nodes, of.errors, of.order) == ("features", False, "effect"), WAYS
+        assert of.curve is not None
+        alone, free = of.curve.faithfulness[-1], of.curve.completeness[0]
+        assert f"at {of.baseline}, they come to {number(alone)} (faithfulness of 30)" in text
+        assert f"and to {number(free)} (completeness at 0)" in text
+    assert "left to themselves, and so is the verdict on them" in text
     assert "a note of its own" in text
 
 
