@@ -41,6 +41,11 @@ def probability(value: float, width: int = 0) -> str:
     return text.rjust(width)
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """`1 node`, `2 nodes`; `more` where the plural does not end in s alone."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def in_bytes(count: float) -> str:
     """`7.31 GB`, `302 MB`, `12 kB`; GB are 10⁹ bytes."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -55,7 +60,7 @@ def bar(fraction: float, width: int) -> str:
 
     Anything above zero shows at least one eighth.
     """
-    if not math.isfinite(fraction):
+    if width <= 0 or not math.isfinite(fraction):
         return " " * width
     clamped = min(1.0, max(0.0, fraction))
     eighths = round(clamped * width * 8)

@@ -1,6 +1,15 @@
 import pytest
 
-from scd_tui.numbers import bar, meter, percent, probability, signed, sparkline, tenths
+from scd_tui.numbers import (
+    bar,
+    counted,
+    meter,
+    percent,
+    probability,
+    signed,
+    sparkline,
+    tenths,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,14 @@ def test_a_sparkline_sums_what_a_cell_stands_for() -> None:
     assert sparkline([1000, 1], 8) == "█▁", "what is there is seen"
     assert (sparkline([], 5), sparkline([0, 0], 5), sparkline([1.0], 0)) == ("", "  ", "")
     assert sparkline([float("nan"), 2], 2) == " █"
+
+
+def test_what_is_counted_is_one_or_many() -> None:
+    assert counted(1, "node") == "1 node" and counted(0, "node") == "0 nodes"
+    assert counted(1, "leaf", "leaves") == "1 leaf" and counted(1200, "leaf", "leaves") == (
+        "1,200 leaves"
+    )
+
+
+def test_a_bar_without_room_is_nothing() -> None:
+    assert bar(0.5, 0) == ""

@@ -13,6 +13,7 @@ import msgspec
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.message import Message as TextualMessage
@@ -26,6 +27,7 @@ from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View, key_of
 from scd_tui.neuronpedia.address import Addresses
 from scd_tui.neuronpedia.start import cache_folder
+from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
@@ -88,6 +90,13 @@ class FromWorker(TextualMessage):
         super().__init__()
         self.worker = worker
         self.content = content
+
+
+class Palette(CommandPalette):
+    """The palette with a cursor that does not blink: idle is silent here as elsewhere."""
+
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
 
 
 class ScdApp(Walking, Trying):
@@ -524,7 +533,8 @@ class ScdApp(Walking, Trying):
             return
         name = f"{circuit.model.name} {circuit.target.root}"
         link, count = quick_list(self.fetching.addresses, name, features)
-        about = f"A page of {self.fetching.addresses.host} with {count} pinned features; it takes no key."
+        host, pinned = self.fetching.addresses.host, counted(count, "pinned feature")
+        about = f"A page of {host} with {pinned}; it takes no key."
         self.push_screen(LinkScreen(link, about, self.copy_to_clipboard))
 
     def action_copy(self) -> None:
@@ -563,6 +573,10 @@ class ScdApp(Walking, Trying):
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(key_sections(self._keymap)))
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action there is; those of a pane are for that pane, wherever one is."""

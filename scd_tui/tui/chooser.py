@@ -26,8 +26,11 @@ class Option(msgspec.Struct, frozen=True):
     line: Line
 
 
-class OptionList(Pane):
-    """The options that match, with a cursor."""
+class Options(Pane):
+    """The options that match, with a cursor.
+
+    Not called as Textual's own list is: its styles go by the name of the class.
+    """
 
     class Chosen(Message):
         """The row under the cursor was clicked on again."""
@@ -107,7 +110,7 @@ class Chooser(ModalScreen[str | None]):
         super().__init__()
         self._title, self._hint, self._typed, self._forget = title, hint, typed, forget
         self._sure: Option | None = None
-        self.list = OptionList(options, name="options")
+        self.list = Options(options, name="options")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall wide") as dialog:
@@ -134,7 +137,7 @@ class Chooser(ModalScreen[str | None]):
         self._count()
 
     @on(Input.Submitted, "#choose")
-    @on(OptionList.Chosen)
+    @on(Options.Chosen)
     def _taken(self) -> None:
         text = self.query_one("#choose", DataInput).value
         if self.list.current is not None:

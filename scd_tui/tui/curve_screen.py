@@ -1,5 +1,6 @@
 """Validation curves of what is pinned, drawn in the terminal."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.screen import ModalScreen
 
 from scd_tui.curves import ENOUGH, Column
 from scd_tui.export.curves import look, number, plot, words
+from scd_tui.numbers import counted
 from scd_tui.tui.bindings import close_keys
 from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
 from scd_tui.tui.text_pane import TextPane
@@ -81,24 +83,41 @@ def _numbers(column: Column, width: int) -> list[Line]:
 
 
 class CurveScreen(ModalScreen[None]):
-    """Shows lines that were made in a thread, where the drawing library is at home."""
+    """Draws curves as wide as there is room, in a thread, where the drawing library is at home."""
 
     BINDINGS: ClassVar[list[BindingType]] = close_keys()
 
-    def __init__(self, count: int, lines: Sequence[Line]) -> None:
+    def __init__(self, columns: Sequence[Column]) -> None:
         super().__init__()
-        self._count, self._lines = count, lines
+        self._columns = columns
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall wide") as dialog:
-            dialog.border_title = Content(f"What {self._count} pinned features do alone")
+            dialog.border_title = Content(
+                f"What {counted(self._columns[0].count, 'pinned feature')} "
+                f"{'does' if self._columns[0].count == 1 else 'do'} alone"
+            )
             dialog.border_subtitle = Content("esc closes")
             yield TextPane(name="curves")
 
     def on_mount(self) -> None:
-        pane = self.query_one(TextPane)
-        pane.focus()
-        pane.show(self._lines)
+        self.query_one(TextPane).focus()
+        self.call_after_refresh(self._fill)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
+        width = self.query_one(TextPane).text_width
+        if width != self._width:
+            self._width = width
+            self.run_worker(self._draw(width), group="drawing", exclusive=True)
+
+    async def _draw(self, width: int) -> None:
+        lines = await asyncio.to_thread(curve_lines, self._columns, width)
+        if self.is_running and width == self._width:
+            self.query_one(TextPane).show(lines, top=False)
 
     def action_close(self) -> None:
         self.dismiss(None)

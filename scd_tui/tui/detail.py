@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from scd_tui.graph import EMBEDDINGS, Circuit, Completion, NodeId, Target, parse_node, parse_site
 from scd_tui.neuronpedia.records import Activation, Histogram
-from scd_tui.numbers import percent, probability, signed, sparkline, tenths
+from scd_tui.numbers import counted, percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
 from scd_tui.tui.detail_trials import edge_lines, node_trials, set_lines
 from scd_tui.tui.explained import explanation_lines, origin_lines
@@ -77,8 +77,8 @@ def window(activation: Activation, width: int) -> tuple[list[str], list[float], 
     return tokens[start:end], values[start:end], peak - start, cut_before, cut_after
 
 
-def _heading(text: str) -> Line:
-    return ((text, "heading"),)
+def _heading(text: str, width: int) -> list[Line]:
+    return wrap([(text, "heading")], width)
 
 
 def _field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
@@ -215,7 +215,7 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
 def _prompt(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
     ref = parse_node(node)
     values = store.activations.get(f"{ref.site}/{ref.index}")
-    lines: list[Line] = [(), _heading("on this prompt")]
+    lines: list[Line] = [(), *_heading("on this prompt", width)]
     if values is None:
         plain: list[Span] = [
             (token, "token" if position == ref.position else "dim")
@@ -233,7 +233,7 @@ def _ablation(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
     done = store.ablations.get(node)
     if done is None:
         return []
-    lines: list[Line] = [(), _heading("without it (exact, in this prompt)")]
+    lines: list[Line] = [(), *_heading("without it (exact, in this prompt)", width)]
     lines += _shifts("▲ promotes", done.promoted, "towards", width)
     lines += _shifts("▼ holds back", done.suppressed, "away", width)
     lines += wrap([("top then ", "dim"), *completions_line(done.completions)], width, indent=2)
@@ -277,7 +277,7 @@ def _record(state: RecordState, width: int) -> list[Line]:
     )
     lines += _histogram(record.activation_histogram, width)
     if record.activations:
-        lines += [(), _heading("top activations")]
+        lines += [(), *_heading("top activations", width)]
         for activation in record.activations[:SHOWN_CONTEXTS]:
             lines += _context(activation, width)
     return [*lines, (), *origin_lines(state, width)]
@@ -389,8 +389,8 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
     lines += [
         (),
         *wrap(
-            [(f"{settings.top} nodes a site, {settings.edges} edges from each upstream site; "
-              f"{len(store.nodes)} nodes known", "dim")],
+            [(f"{counted(settings.top, 'node')} a site, {counted(settings.edges, 'edge')} from each "
+              f"upstream site; {counted(len(store.nodes), 'node')} known", "dim")],
             width,
         ),
     ]  # fmt: skip
@@ -413,8 +413,8 @@ def _trust(store: CircuitStore, width: int) -> list[Line]:
     sign = "n/a" if scores.sign_agreement is None else percent(scores.sign_agreement)
     if store.circuit is not None and store.circuit.settings.method == "exact":
         words = "Effects are exact: each was measured by ablation. Edges are still estimates."
-        return [_heading("trust"), *wrap([(words, "text")], width)]
-    lines: list[Line] = [_heading(f"trust, over {scores.n} ablated features")]
+        return [*_heading("trust", width), *wrap([(words, "text")], width)]
+    lines = _heading(f"trust, over {counted(scores.n, 'ablated feature')}", width)
     ranks = f"|ρ| {_score(scores.abs_spearman)}"
     other = f"  signed ρ {_score(scores.signed_spearman)}"
     error = f"Σ|n−exact|/Σ|exact| {_score(scores.relative_error)}"
@@ -445,7 +445,7 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
     )  # fmt: skip
     lines.append(())
     for name, value, words in (
-        ("feat.", summary.features, f"sum of {summary.active} active ones"),
+        ("feat.", summary.features, f"sum of {counted(summary.active, 'active one')}"),
         ("error", summary.error, "what the dictionary leaves out"),
         ("const.", summary.constant, "decoder bias and mean"),
     ):
@@ -492,9 +492,11 @@ def _group(item: Item, store: CircuitStore, width: int) -> list[Line]:
     group = next((g for g in store.upstream(item.target) if g.place == item.key), None)
     if group is None:
         return []
+    count = len(group.edges)
     into = "the metric" if parse_node(item.target).kind == "root" else str(item.target)
     words = (
-        f"The {len(group.edges)} strongest edges from {site_title(item.key)} into {into}. An edge "
+        f"{'The strongest edge' if count == 1 else f'The {count} strongest edges'} from "
+        f"{site_title(item.key)} into {into}. An edge "
         "is the part of the target's effect that arrives from the source along the direct path, with "
         "every other site held fixed."
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from scd_tui.graph import Completion, NodeId, parse_node
-from scd_tui.numbers import probability, signed
+from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.experiments import removable
 from scd_tui.tui.ink import Ink, Line, Span, wrap
@@ -15,6 +15,7 @@ from scd_tui.worker.protocol import Outcome, TokenShift
 
 SHOWN_COMPLETIONS = 5
 SHOWN_HEADS = 4
+ALONE = "without it (exact, in this prompt)"
 
 
 def field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
@@ -55,7 +56,7 @@ def outcome_lines(
     ]
     return [
         (),
-        ((title, "heading"),),
+        *wrap([(title, "heading")], width),
         *field("effect", numbers, width),
         *more,
         *shift_lines("▲ promotes", outcome.promoted, "towards", width),
@@ -71,7 +72,7 @@ def set_lines(item: Item, store: CircuitStore, width: int) -> list[Line]:
         token = quoted(store.token(position))
         names = store.at_position(position)
         words = (
-            f"The {len(names)} nodes that are known at {token}, position {position}, of all sites. Each "
+            f"{counted(len(names), 'node')} known at {token}, position {position}, of all sites. Each "
             "site is a cut through the whole model, so their effects do not add up to anything."
         )
         return wrap([(words, "text")], width)
@@ -109,7 +110,7 @@ def edge_lines(item: Item, store: CircuitStore, width: int) -> list[Line]:
         rest = item.weight - sum(weight for *_, weight in heads)
         if len(heads) > SHOWN_HEADS:
             others = sum(weight for *_, weight in heads[SHOWN_HEADS:])
-            spans += [(f"{len(heads) - SHOWN_HEADS} others {signed(others)}  ", "dim")]
+            spans += [(f"{counted(len(heads) - SHOWN_HEADS, 'other')} {signed(others)}  ", "dim")]
         if abs(rest) > 1e-3 * abs(item.weight):
             spans += [(f"round attention {signed(rest)}", "dim")]
         lines += field("heads", spans, width)
@@ -134,6 +135,7 @@ def node_trials(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
         lines += [(), *wrap([("✎ ", "key"), (visible(note), "text")], width, indent=2)]
     for nodes, done in store.removals.items():
         if node in nodes:
-            title = f"without it and {len(nodes) - 1} others together (exact)"
+            others = counted(len(nodes) - 1, "other")
+            title = f"without it and {others} together (exact)" if len(nodes) > 1 else ALONE
             lines += outcome_lines(title, done.outcome, width)
     return lines

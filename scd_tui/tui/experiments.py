@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from scd_tui.graph import NodeId, parse_node
-from scd_tui.numbers import probability, signed
+from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.protocol import (
@@ -123,7 +123,7 @@ class Experiments:
                 store.removals[frozenset(event.nodes)] = event
                 self._tell(store, f"{what}, {len(event.nodes)} together", event.outcome)
 
-        stage = f"taking out {len(chosen)} nodes"
+        stage = f"taking out {counted(len(chosen), 'node')}"
         self.ask_of_circuit(Remove, removed, stage, nodes=chosen)
 
     def cut(self, source: NodeId, target: NodeId) -> None:

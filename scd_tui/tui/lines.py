@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scd_tui.graph import Circuit, Trust
-from scd_tui.numbers import in_bytes, meter, percent
+from scd_tui.numbers import counted, in_bytes, meter, percent
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
 from scd_tui.tui.session import Fetching, Session
@@ -131,7 +131,7 @@ def download_progress(fetching: Fetching) -> list[Span]:
     """What is being downloaded, and how much of it has come."""
     name = visible(fetching.reference)
     if fetching.stage == "looking" or not fetching.total:
-        return [(f"downloading {name}: looking, {fetching.done} files", "text")]
+        return [(f"downloading {name}: looking, {counted(fetching.done, 'file')}", "text")]
     amount = f"{in_bytes(fetching.done)} of {in_bytes(fetching.total)} "
     return [
         (f"downloading {name} {amount}", "text"),
@@ -171,6 +171,6 @@ def prompt_count(session: Session) -> list[Span]:
     model = session.model
     trained = model.training_context if model is not None else None
     if trained is not None and count > trained:
-        return [(f"{count} tokens, trained on {trained} ", "warn")]
+        return [(f"{counted(count, 'token')}, trained on {trained} ", "warn")]
     of = f"/{model.context}" if model is not None and model.context else ""
-    return [(f"{count}{of} tokens ", "dim")]
+    return [(f"{count}{of} {'token' if count == 1 and not of else 'tokens'} ", "dim")]

@@ -13,6 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
+from scd_tui.numbers import counted
 from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
@@ -21,7 +22,7 @@ from scd_tui.tui.hints import Focus, Now, first_keys, hints
 from scd_tui.tui.ink import Span, between, width_of
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.lines import header, last_words, prompt_count, status
-from scd_tui.tui.paint import Columns, heading, root_text
+from scd_tui.tui.paint import heading, root_text
 from scd_tui.tui.prompt_line import PromptLine
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.session import Session
@@ -136,10 +137,19 @@ class MainScreen(Screen[None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw_all)
 
+    def on_screen_resume(self) -> None:
+        """The terminal may have another size than when another screen was opened over this one."""
+        self.call_after_refresh(self.draw_all)
+
     def on_descendant_focus(self) -> None:
         for name, box in self._boxes.items():
             self._titles[name].set_class(box.has_focus_within, "-active")
         self.draw_lines()
+
+    @on(CircuitTree.Resized)
+    def _resized(self) -> None:
+        self.draw_circuit_frame()
+        self.draw_feature(top=False)
 
     @on(CircuitTree.Moved)
     def _moved(self, message: CircuitTree.Moved) -> None:
@@ -229,7 +239,9 @@ class MainScreen(Screen[None]):
         elif session.partial:
             text = "Circuit, in the making"
         self._titles["circuit"].entitle(text, f"{rows.cursor + 1}/{len(rows)}" if len(rows) else "")
-        columns = Columns.of(max(20, self.circuit_tree.scrollable_content_region.width))
+        columns = self.circuit_tree.columns(
+            max(20, self.circuit_tree.scrollable_content_region.width)
+        )
         self.bar("columns").show(heading(columns) if len(rows) else [])
         width = max(20, self.circuit_tree.size.width)
         self.bar("tally").show(tally(rows, width) if rows.store.nodes else [])
@@ -242,7 +254,8 @@ class MainScreen(Screen[None]):
         self._titles["feature"].entitle(title(item, store))
         label = "" if item is None or item.node is None else self._labelling.label(item.node)
         if self.has_class("-narrow"):
-            width = self._boxes["circuit"].size.width
+            # Its box may not have its new size yet; one pane is as wide as the screen, but for its frame.
+            width = self.size.width - 2
             self.bar("peek").show(*peek(item, store, label, width, PEEK_LINES))
         if item is None:
             self.feature.show([])
@@ -304,7 +317,8 @@ class MainScreen(Screen[None]):
 
     def _draw_filter_count(self) -> None:
         rows = self.circuit_tree.rows
-        text = f"{rows.matches} match · {rows.hidden} rows hidden " if rows.filter else ""
+        match = counted(rows.matches, "match", "match")
+        text = f"{match} · {counted(rows.hidden, 'row')} hidden " if rows.filter else ""
         self.bar("filter-count").show(between([], [(text, "dim")], FILTER_COUNT_CELLS))
 
     def close_filter(self) -> bool:

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from scd_tui.catalog.prompts import Prompt, PromptSet
+from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.bindings import close_keys, key, list_keys
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
@@ -144,7 +145,7 @@ class PromptList(Pane):
         row = self.rows[y]
         if row.prompt is None:
             group = row.group
-            count = f" {len(group.prompts)} prompts"
+            count = f" {counted(len(group.prompts), 'prompt')}"
             return [
                 (f" {visible(group.name)}", "heading"),
                 (count, "dim"),

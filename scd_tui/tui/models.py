@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -16,11 +17,12 @@ from scd_tui.errors import InputError
 from scd_tui.text import visible
 from scd_tui.tui.bindings import download_keys
 from scd_tui.tui.chooser import Chooser, Option
-from scd_tui.tui.ink import Ink, Line, Span, cut, pad, wrap
+from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
 from scd_tui.tui.lines import download_progress
 from scd_tui.tui.session import Change, Fetching, Notice, Session
 from scd_tui.tui.view import Bar
 
+NAME_CELLS, LEAST_NAME_CELLS = 40, 20
 HERE = ("bundled", "local", "downloaded")
 _STATES: dict[str, Span] = {
     "bundled": ("here", "good"),
@@ -37,14 +39,14 @@ class NotWanted(Exception):
     """A download was given up."""
 
 
-def option_of(choice: Choice, loaded: str) -> Option:
-    """A line of the list; `loaded` is what the worker has."""
+def option_of(choice: Choice, loaded: str, cells: int = NAME_CELLS) -> Option:
+    """A line of the list, `cells` of them for the name; `loaded` is what the worker has."""
     state, ink = _STATES[choice.state]
     runs: Ink = {True: "text", False: "warn", None: "dim"}[choice.fits]  # type: ignore[assignment]
     current = choice.reference in (loaded, f"{loaded}:{choice.reference.rpartition(':')[2]}")
     line: Line = (
         ("● " if current else "  ", "good"),
-        (pad(cut(visible(choice.reference), 40), 41), "name"),
+        (pad(visible(choice.reference), cells) + " ", "name"),
         (pad(state, 7), ink),
         (size_in_words(choice).rjust(10), "text"),
         (memory_in_words(choice).rjust(10), "text"),
@@ -143,7 +145,10 @@ class Models:
                 self.take(by_reference[reference])
 
         in_order = sorted(choices, key=_nearest)
-        options = [option_of(one, self._session.wanted_model) for one in in_order]
+        # On a narrow screen the names give way to what is said of size and memory.
+        longest = max((cell_len(visible(one.reference)) for one in choices), default=0)
+        cells = min(longest, max(LEAST_NAME_CELLS, min(NAME_CELLS, self._app.size.width - 48)))
+        options = [option_of(one, self._session.wanted_model, cells) for one in in_order]
         hint = "type words of its name · files, memory and how it would run"
         self._app.push_screen(Chooser("Models", options, hint=hint), chosen)
 

@@ -12,6 +12,7 @@ from textual.app import App
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, decode_circuit
 from scd_tui.history import Entry, Kept, View
+from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Line, cut, cut_start, pad
@@ -135,7 +136,7 @@ def past_line(entry: Entry, now: float) -> Line:
         (pad(ago(now - entry.when), 11), "dim"),
         (pad(visible(entry.target), 26) + " ", "towards"),
         (visible(entry.prompt), "text"),
-        (f"  {entry.metric} · {visible(entry.model)} · {entry.nodes} nodes", "dim"),
+        (f"  {entry.metric} · {visible(entry.model)} · {counted(entry.nodes, 'node')}", "dim"),
     )
 
 

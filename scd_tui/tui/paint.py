@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
-from scd_tui.numbers import bar, meter, percent, signed
+from scd_tui.numbers import bar, counted, meter, percent, signed
 from scd_tui.text import visible
 from scd_tui.tui.experiments import removable
 from scd_tui.tui.ink import Ink, Span, fit, pad
@@ -45,10 +45,10 @@ class Columns(msgspec.Struct, frozen=True):
     label: int
 
     @classmethod
-    def of(cls, width: int) -> "Columns":
-        """Share out `width` cells."""
+    def of(cls, width: int, sites: bool = False) -> "Columns":
+        """Share out `width` cells; with `sites`, names have that of their site before them."""
         wide = width >= 56
-        name = min(32, max(19, width // 3))
+        name = min(32, max(28 if sites and wide else 19, width // 3))
         bar_cells = 5 if wide else 3
         exact = NUMBER + 1 if wide else 0
         label = max(0, width - name - (NUMBER + 2) - (bar_cells + 1) - exact)
@@ -169,7 +169,7 @@ def _set(item: Item, store: CircuitStore, columns: Columns) -> list[Span]:
     if item.kind == "token":
         names = store.at_position(int(item.key[1:]))
         empty = " " * (NUMBER + 2 + columns.bar + 1 + columns.exact)
-        return [(empty, "dim"), (f"{len(names)} nodes", "dim")]
+        return [(empty, "dim"), (counted(len(names), "node"), "dim")]
     names = [name for name in members(item, store) if name in store.nodes]
     total = sum(store.nodes[name].effect for name in names)
     spans: list[Span] = [
@@ -181,7 +181,7 @@ def _set(item: Item, store: CircuitStore, columns: Columns) -> list[Span]:
     if columns.exact:
         exact = "" if done is None else signed(done.outcome.exact, columns.exact)
         spans.append((exact.rjust(columns.exact), "good"))
-    return [*spans, (f" {len(names)} {'node' if len(names) == 1 else 'nodes'}", "dim")]
+    return [*spans, (f" {counted(len(names), 'node')}", "dim")]
 
 
 def _named(spans: list[Span], width: int) -> list[Span]:
@@ -202,7 +202,7 @@ def _place(
     summary = store.sites.get(item.key)
     if summary is None:
         spans.append((" " * (NUMBER + 2 + columns.bar + 1 + columns.exact), "text"))
-        shown: list[Span] = [(f"{len(top)} leaves", "dim")]
+        shown: list[Span] = [(counted(len(top), "leaf", "leaves"), "dim")]
     else:
         share = summary.share_explained
         spans += [

@@ -21,12 +21,14 @@ from scd_tui.worker.protocol import Scaled
 STEP, MOST = 0.5, 10.0
 FACTORS = tuple(STEP * n for n in range(int(MOST / STEP) + 1))
 CHART_HEIGHT = 9
-_COLUMN = 3
+_GUTTER = 10
+"""Cells before the chart: a number, and the axis."""
 _TOKEN_CELLS = 16
 
 
-def chart(scaled: Scaled, index: int) -> list[Line]:
+def chart(scaled: Scaled, index: int, width: int) -> list[Line]:
     """The metric by factor, `●`, beside the straight line of the estimate, `·`; `│` where one is."""
+    column = 3 if _GUTTER + 3 * len(scaled.factors) <= width else 2
     base = scaled.factors.index(1.0)
     estimates = [scaled.values[base] + (f - 1) * scaled.slope for f in scaled.factors]
     # The estimate may leave the chart, what was measured may not.
@@ -42,7 +44,7 @@ def chart(scaled: Scaled, index: int) -> list[Line]:
     for level in reversed(range(CHART_HEIGHT)):
         name = high if level == CHART_HEIGHT - 1 else low if level == 0 else None
         spans: list[Span] = [("" if name is None else signed(name, 8, 2), "dim")]
-        spans = [(pad(spans[0][0], 8) + " ┤", "dim")]
+        spans = [(pad(spans[0][0], _GUTTER - 2) + " ┤", "dim")]
         for n, (value, estimate) in enumerate(zip(scaled.values, estimates, strict=True)):
             mark: Span = (" ", "text")
             if n == index:
@@ -51,14 +53,14 @@ def chart(scaled: Scaled, index: int) -> list[Line]:
                 mark = ("·", "dim")
             if height(value) == level:
                 mark = ("●", "key" if n == index else "towards")
-            spans += [mark, (" " * (_COLUMN - 1), "text")]
+            spans += [mark, (" " * (column - 1), "text")]
         lines.append(tuple(spans))
-    axis = "".join(pad(f"{f:g}" if f == int(f) else "", _COLUMN) for f in scaled.factors)
-    return [*lines, ((" " * 10 + axis, "dim"),)]
+    axis = "".join(pad(f"{f:g}" if f == int(f) else "", column) for f in scaled.factors)
+    return [*lines, ((" " * _GUTTER + axis, "dim"),)]
 
 
-def scale_lines(scaled: Scaled, index: int) -> list[Line]:
-    """Everything at one factor."""
+def scale_lines(scaled: Scaled, index: int, width: int) -> list[Line]:
+    """Everything at one factor, in lines of `width` cells."""
     factor, value = scaled.factors[index], scaled.values[index]
     base = scaled.factors.index(1.0)
     estimate = scaled.values[base] + (factor - 1) * scaled.slope
@@ -72,7 +74,7 @@ def scale_lines(scaled: Scaled, index: int) -> list[Line]:
             (f"; as it is, {signed(scaled.values[base])}", "dim"),
         ),
         (),
-        *chart(scaled, index),
+        *chart(scaled, index, width),
         (),
         ((f"completions at ×{factor:g}, and as they are", "heading"),),
     ]
@@ -108,11 +110,15 @@ class ScaleScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(TextPane).focus()
-        self._draw()
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
-        lines: Sequence[Line] = scale_lines(self._scaled, self.index)
-        self.query_one(TextPane).show(lines, top=False)
+        pane = self.query_one(TextPane)
+        lines: Sequence[Line] = scale_lines(self._scaled, self.index, pane.text_width)
+        pane.show(lines, top=False)
 
     def action_scale(self, step: int) -> None:
         """A step stronger or weaker."""

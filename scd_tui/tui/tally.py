@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scd_tui.graph import parse_node
-from scd_tui.numbers import signed
+from scd_tui.numbers import counted, signed
 from scd_tui.text import visible
 from scd_tui.tui.ink import Span, between, width_of
 from scd_tui.tui.item import Item
@@ -24,21 +24,29 @@ def tally(rows: Rows, width: int) -> list[Span]:
     if out.pruned:
         parts.append(f"{out.pruned} pruned")
     if out.errors:
-        parts.append(f"{out.errors} {'error' if out.errors == 1 else 'errors'}")
+        parts.append(counted(out.errors, "error"))
     if look.level:
         parts.append(f"{out.weak} below {signed(threshold(rows.store, look)).strip('+ ')}")
     if rows.filter:
-        parts.append(f"{rows.hidden} rows by the filter")
+        parts.append(f"{counted(rows.hidden, 'row')} by the filter")
     known = max(0, len(rows.store.nodes) - (rows.store.root in rows.store.nodes))
-    right: list[Span] = [(f"{known} nodes, ", "dim")]
-    if parts:
-        right += [("hidden: ", "warn"), (", ".join(parts), "text")]
+    nodes: Span = (f"{counted(known, 'node')}, ", "dim")
+    if not parts:
+        hidden: list[Span] = [("none hidden", "dim")]
     else:
-        right.append(("none hidden", "dim"))
-    right.append((" ", "text"))
-    if width_of(left) + width_of(right) > width:
-        left, right = [(" ", "text"), *right], []
-    return between(left, right, width)
+        hidden = [("hidden: ", "warn"), (", ".join(parts), "text")]
+    short = [counted(out.total, "node")] if out.total else []
+    short += [counted(rows.hidden, "row")] if rows.filter else []
+    space: Span = (" ", "text")
+    # The counts stay longest, in fewer words where there is no room for all.
+    for line in ([*left, ("  ", "text"), nodes, *hidden], [nodes, *hidden], hidden):
+        if width_of(line) + 2 <= width:
+            break
+    else:
+        return between([space, ("hidden: ", "warn"), (", ".join(short), "text")], [], width)
+    if line[0] is left[0]:
+        return between(left, [nodes, *hidden, space], width)
+    return between([space, *line], [], width)
 
 
 def crumbs(item: Item | None, rows: Rows, width: int) -> list[Span]:

@@ -52,6 +52,9 @@ class CircuitTree(Pane):
     class Moved(Message):
         """Another row is under the cursor."""
 
+    class Resized(Message):
+        """The pane has another size now, and what stands around it needs another width."""
+
     class Wanted(Message):
         """A node was unfolded whose upstream edges are not known."""
 
@@ -100,6 +103,10 @@ class CircuitTree(Pane):
         """The rows, the first one on the screen, and how many there are room for."""
         return self.rows, self.scroll_offset.y, self.page
 
+    def columns(self, width: int) -> Columns:
+        """The columns of rows of `width` cells, in the view that is shown."""
+        return Columns.of(width, sites=self.rows.look.by != "site")
+
     @property
     def current(self) -> Item | None:
         return self.rows.current
@@ -115,7 +122,7 @@ class CircuitTree(Pane):
             again=self.rows.first_place(item) is not None,
             spinner=SPINNER[self._frame % len(SPINNER)] if self._computing(item) else "",
         )
-        spans = row(item, self.rows.store, self._label, Columns.of(width), state)
+        spans = row(item, self.rows.store, self._label, self.columns(width), state)
         if item.kind == "node" and item.node is not None and not self._label(item.node):
             spans = [*spans, (self._hint(item.node), "dim")]
         return spans, y == self.rows.cursor
@@ -421,6 +428,9 @@ class CircuitTree(Pane):
 
     def action_filter(self) -> None:
         self.post_message(self.FilterWanted())
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
     def on_click(self, event: events.Click) -> None:
         index = event.y + self.scroll_offset.y

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OFFERED = 6
 """Tokens of the vocabulary that are offered for what was typed."""
 CONTINUATION = 8
-CURVE_WIDTH = 104
 
 
 class Trying(App[int]):
@@ -115,13 +114,11 @@ class Trying(App[int]):
         self.session.experiments.ask_of_circuit(Curves, found, "curves", nodes=pins)
 
     async def _show_curves(self, event: CurvesFound) -> None:
-        width = max(40, min(self.size.width - 10, CURVE_WIDTH))
-        # the library that draws takes a while to import, and a while to draw
-        screen = await asyncio.to_thread(_curve_screen, event, width)
-        self.push_screen(screen)
+        # the library that draws takes a while to import
+        self.push_screen(await asyncio.to_thread(_curve_screen, event))
 
 
-def _curve_screen(event: CurvesFound, width: int) -> Screen[None]:
-    from scd_tui.tui.curve_screen import CurveScreen, curve_lines
+def _curve_screen(event: CurvesFound) -> Screen[None]:
+    from scd_tui.tui.curve_screen import CurveScreen
 
-    return CurveScreen(event.columns[0].count, curve_lines(event.columns, width))
+    return CurveScreen(event.columns)

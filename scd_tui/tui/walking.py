@@ -9,7 +9,7 @@ from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Marks, NodeId, Supernode, parse_node
-from scd_tui.numbers import signed
+from scd_tui.numbers import counted, signed
 from scd_tui.pruning import pruned
 from scd_tui.text import visible
 from scd_tui.tui.ask_text import AskText
@@ -123,7 +123,7 @@ class Walking(App[int]):
             return
         if store is self.session.store:
             self._tree.look(only=frozenset(node.id for node in kept.nodes))
-            of = f"{len(kept.nodes)} of {len(circuit.nodes)} nodes"
+            of = f"{len(kept.nodes)} of {counted(len(circuit.nodes), 'node')}"
             self.session.say(f"pruned to {of}, with 80% of the influence")
 
     # --- marks --------------------------------------------------------------------------------
@@ -148,7 +148,8 @@ class Walking(App[int]):
             if len(pins) == len(marks.pins):
                 pins = (*pins, node)
             self._mark(msgspec.structs.replace(marks, pins=pins))
-            self.session.say(f"{len(pins)} pinned: A ablates them together, U unites them")
+            more = "A ablates them together, U unites them"
+            self.session.say(f"{len(pins)} pinned" + (f": {more}" if pins else ""))
 
     def action_note(self) -> None:
         node = self._current_node()
@@ -186,7 +187,7 @@ class Walking(App[int]):
             self._mark(msgspec.structs.replace(store.marks, supernodes=groups, pins=()))
             self._go_to_super(name)
 
-        self.push_screen(AskText(f"Unite {len(pins)} pinned nodes", "", "their name"), named)
+        self.push_screen(AskText(f"Unite {counted(len(pins), 'pinned node')}", "", "a name"), named)
 
     def _go_to_super(self, name: str) -> None:
         rows = self._tree.rows

@@ -66,7 +66,7 @@ def test_the_chart_has_what_was_measured_beside_the_estimate() -> None:
         slope=1.0,
         completions=(COMPLETIONS,) * len(FACTORS),
     )
-    lines = [plain(line) for line in chart(scaled, FACTORS.index(4.0))]
+    lines = [plain(line) for line in chart(scaled, FACTORS.index(4.0), 80)]
     measured = [row for row in range(9) if "●" in lines[row]]
     assert sum(line.count("●") for line in lines) == len(FACTORS)
     column = 10 + 3 * FACTORS.index(3.0)
@@ -74,7 +74,7 @@ def test_the_chart_has_what_was_measured_beside_the_estimate() -> None:
     assert all(lines[top][10 + 3 * n] == "●" for n in range(FACTORS.index(3.0), len(FACTORS)))
     assert "│" in lines[top + 1]
     assert not any("·" in line[10 + 3 * FACTORS.index(5.0) :] for line in lines)
-    assert max(map(cell_len, map(plain, scale_lines(scaled, 0)))) <= 80
+    assert max(map(cell_len, map(plain, scale_lines(scaled, 0, 80)))) <= 80
 
 
 def test_the_curve_of_what_is_pinned_is_drawn() -> None:
