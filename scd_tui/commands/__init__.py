@@ -1,4 +1,5 @@
-"""What each command of `scd-tui` does: its arguments, and `run(argv)`, which returns the exit code."""
+"""What each command of `scd-tui` does: `make_parser()` has its arguments, and `run(argv)` returns
+the exit code."""
 
 COMMANDS = (
     "attribute",

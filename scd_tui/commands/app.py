@@ -17,6 +17,9 @@ from scd_tui.commands.options import (
 )
 from scd_tui.errors import InputError
 
+SHELLS = ("bash", "zsh")
+"""That a completion script can be printed for."""
+
 _EPILOG = """\
 commands:
   scd-tui [PROMPT]            open the app, on the bundled model unless --model says otherwise
@@ -40,7 +43,7 @@ A prompt that is a command's name goes behind two dashes: scd-tui -- open
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui",
         usage="scd-tui [PROMPT] [options]\n       scd-tui COMMAND ...",
@@ -52,12 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     add_prompt(parser)
     add_model_options(parser, remembered=True)
     add_offline(parser)
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        help="print a script that completes commands and options in that shell",
+    )
     parser.add_argument("--version", action="version", version=f"scd-tui {__version__}")
     return parser
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = parse_prompt(_parser(), argv, COMMANDS)
+    arguments = parse_prompt(make_parser(), argv, COMMANDS)
+    if arguments.print_completion is not None:
+        from scd_tui.commands.completion import completion_script
+
+        sys.stdout.write(completion_script(arguments.print_completion, make_parser()))
+        return 0
     from scd_tui.tui.terminal import refuse_reason
 
     model = model_reference(arguments)

@@ -20,7 +20,7 @@ from scd_tui.commands.options import (
 from scd_tui.errors import InputError
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui attribute",
         description="Print the circuit behind a completion.",
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = parse_prompt(_parser(), argv)
+    arguments = parse_prompt(make_parser(), argv)
     prompt = prompt_text(arguments)
     if prompt is None:
         raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scd_tui.catalog.models import ModelSpec
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui bench",
         description="Measure how fast a circuit is made and what memory it takes, beside the dictionaries' "
@@ -61,7 +61,7 @@ def _named(name: str) -> "Shape | ModelSpec":
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     wanted = _named(model_reference(arguments))
 
     from rich.console import Console

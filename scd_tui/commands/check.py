@@ -17,7 +17,7 @@ _PROMPTS_A_SET = 4
 """Of the bundled sets, for the share explained: enough to average over, seconds on a large model."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui check",
         description="Measure whether a model's dictionaries are loaded as they were trained: how many "
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import load_prompt_sets
     from scd_tui.catalog.texts import bundled_text, read_text

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from scd_tui.config import Config
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui config",
         description="Print where the configuration file is and what is in force, as such a file.",
         allow_abbrev=False,
     )
     parser.add_argument("--path", action="store_true", help="print the path of the file alone")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = make_parser().parse_args(argv)
     from scd_tui.config import config_path, read_config
 
     path = config_path()

@@ -15,7 +15,7 @@ from scd_tui.commands.options import (
 from scd_tui.errors import RunError
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui contexts",
         description="Find where in a text the features of a model's dictionaries fire, and keep that "
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.models import find
     from scd_tui.catalog.texts import read_text
 

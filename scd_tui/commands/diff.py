@@ -8,7 +8,7 @@ from pathlib import Path
 from scd_tui.commands.options import positive, saved_circuit
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui diff",
         description="Compare two saved circuits by value: what both have, what only one has, and how "
@@ -27,7 +27,11 @@ def run(argv: Sequence[str]) -> int:
         "--top", type=positive, default=15, metavar="N", help="lines of each list (default: 15)"
     )
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = make_parser().parse_args(argv)
 
     from scd_tui.comparison import compare
     from scd_tui.text import visible

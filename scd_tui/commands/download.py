@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scd_tui.commands.options import add_dictionaries, model_reference
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui download",
         description="Download a model and a set of dictionaries from the Hugging Face Hub, go on where "
@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.models import find
 
     spec = find(model_reference(arguments))

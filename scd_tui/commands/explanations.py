@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scd_tui.neuronpedia.cache import Cache
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui explanations",
         description="Fetch all explanations of a model's dictionaries from Neuronpedia's public files, "
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     from scd_tui.config import cache_path
     from scd_tui.neuronpedia.address import Addresses
     from scd_tui.neuronpedia.cache import Cache

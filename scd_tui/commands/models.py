@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scd_tui.catalog.plan import Machine
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui models",
         description="List the models with their sets of dictionaries: whether they are downloaded, how "
@@ -25,7 +25,11 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="tell all of this one")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = make_parser().parse_args(argv)
 
     from scd_tui.catalog.machine import this_machine
     from scd_tui.catalog.overview import overview

@@ -10,7 +10,7 @@ from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved_
 from scd_tui.errors import InputError
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui open", description="Walk a saved circuit.", allow_abbrev=False
     )
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     circuit = as_pruned(saved_circuit(arguments.file), arguments)
     if arguments.print:
         from scd_tui.export.tree import print_tree

@@ -15,7 +15,7 @@ from scd_tui.commands.options import (
 from scd_tui.errors import InputError
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui replicate-post",
         description="Ask the five prompts of the post on sparse circuit discovery in GPT-2-small anew, by "
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     out: Path = arguments.out
     from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import prompts_dir, read_prompt_set

@@ -11,7 +11,7 @@ from scd_tui.errors import InputError
 METHODS = ("gradient", "integrated", "all")
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui trust",
         description="Compare effects with exact ablation over prompt sets, by metric and method, and "
@@ -31,7 +31,11 @@ def run(argv: Sequence[str]) -> int:
     )
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="print every prompt's scores as JSON")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = make_parser().parse_args(argv)
     wanted: list[str] = arguments.method or ["all"]
     for method in wanted:
         if method == "exact":

@@ -14,7 +14,7 @@ from scd_tui.commands.options import (
 )
 
 
-def run(argv: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui validate",
         description="Measure faithfulness and completeness of a saved circuit by its number of "
@@ -28,7 +28,11 @@ def run(argv: Sequence[str]) -> int:
     add_model(parser, None, "the file's")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.texts import bundled_text, read_text
 
     circuit = saved_circuit(arguments.file)

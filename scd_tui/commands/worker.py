@@ -4,11 +4,16 @@ import argparse
 from collections.abc import Sequence
 
 
-def run(argv: Sequence[str]) -> int:
-    argparse.ArgumentParser(
+def make_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
         prog="scd-tui worker",
         description="Serve the app on stdin and stdout. Not for use by hand.",
-    ).parse_args(argv)
+        allow_abbrev=False,
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    make_parser().parse_args(argv)
     from scd_tui.worker.server import serve
 
     return serve()
