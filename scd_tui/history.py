@@ -9,25 +9,49 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 from scd_tui.errors import InputError
 from scd_tui.files import write_private
-from scd_tui.graph import Circuit, Metric, decode_circuit
+from scd_tui.graph import Circuit, Metric, NodeId, decode_circuit
 
 Step = tuple[int, str]
+By = Literal["site", "token", "effect"]
+Order = Literal["size", "signed", "exact", "token", "name"]
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How nodes are grouped and sorted, and which are left out.
+
+    `least` is the weakest |effect| that is shown, as a share of the circuit's largest. With `only`, other
+    nodes that the circuit was made with are out.
+    """
+
+    by: By = "site"
+    order: Order = "size"
+    least: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    errors: bool = True
+    only: frozenset[NodeId] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is left out."""
+        return self.least == 0 and self.errors and self.only is None
 
 
 class View(msgspec.Struct, frozen=True):
     """How a circuit is being looked at.
 
     `open` lists what is unfolded, those above before those below: the index in this list of the row above,
-    or −1, and the row's own key. `cursor` is the path of keys to the row under the cursor.
+    or −1, and the row's own key. `cursor` is the path of keys to the row under the cursor. `look` is None
+    in files from before it was kept.
     """
 
     open: tuple[Step, ...] = ()
     cursor: tuple[str, ...] = ()
+    look: Look | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -45,10 +69,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A past circuit as it was left."""
+    """A past circuit as it was left. `view` is None where that cannot be read, though the circuit can."""
 
     entry: Entry
-    view: View
+    view: View | None
     circuit: Circuit
 
 
@@ -113,7 +137,7 @@ class History:
             head, view, circuit = self._path(key).read_bytes().split(b"\n", 2)
             return Kept(
                 msgspec.json.decode(head, type=Entry),
-                msgspec.json.decode(view, type=View),
+                _view(view),
                 decode_circuit(circuit),
             )
         except OSError as error:
@@ -151,6 +175,13 @@ class History:
         if len(names) > self._keep:
             for entry in self.entries()[self._keep :]:
                 self.forget(entry.key)
+
+
+def _view(line: bytes) -> View | None:
+    try:
+        return msgspec.json.decode(line, type=View)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _entry(path: Path) -> Entry | None:

@@ -1,3 +1,4 @@
+import json
 import stat
 from pathlib import Path
 
@@ -6,19 +7,57 @@ import pytest
 from tui.samples import COMPLETIONS, circuit
 
 from scd_tui.errors import InputError
-from scd_tui.graph import Settings
-from scd_tui.history import History, View, key_of, target_words
+from scd_tui.graph import NodeId, Settings
+from scd_tui.history import History, Look, View, key_of, target_words
 
 
 def test_a_circuit_comes_back_as_it_was_left(tmp_path: Path) -> None:
     history = History(tmp_path / "kept", clock=lambda: 1000.0)
-    view = View(((-1, "place:resid_post.3"), (0, "node:x")), ("place:resid_post.3",))
+    look = Look("token", "exact", 0.05, errors=False, only=frozenset([NodeId("embed/token@3")]))
+    view = View(((-1, "place:resid_post.3"), (0, "node:x")), ("place:resid_post.3",), look)
     entry = history.save(circuit(), view)
     assert entry is not None and history.entries() == [entry]
     assert (entry.when, entry.prompt, entry.model) == (1000.0, circuit().prompt, "demo")
     assert entry.target == "' question' − ' way'"
     kept = history.load(entry.key)
     assert (kept.entry, kept.view, kept.circuit) == (entry, view, circuit())
+
+
+def test_a_record_from_before_the_look_was_kept_still_opens(tmp_path: Path) -> None:
+    old = {
+        "key": "0123456789abcdef0123",
+        "when": 1760000000.5,
+        "prompt": circuit().prompt,
+        "target": "' question' − ' way'",
+        "metric": "diff",
+        "model": "demo",
+        "dictionaries": "topk",
+        "nodes": 3,
+    }
+    view = '{"open":[[-1,"place:resid_post.3"]],"cursor":["place:resid_post.3"]}'
+    (tmp_path / f"{old['key']}.jsonl").write_bytes(
+        b"\n".join([json.dumps(old).encode(), view.encode(), msgspec.json.encode(circuit())])
+    )
+    history = History(tmp_path)
+    assert [entry.prompt for entry in history.entries()] == [circuit().prompt]
+    kept = history.load("0123456789abcdef0123")
+    step = (-1, "place:resid_post.3")
+    assert kept.view == View((step,), (step[1],), None) and kept.circuit == circuit()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [b"", b"3", b'{"look":{"by":"mood"}}', b'{"look":{"least":-1}}', b'{"open":[[0]]}'],
+)
+def test_a_circuit_is_not_lost_with_the_way_it_was_looked_at(tmp_path: Path, spoilt: bytes) -> None:
+    history = History(tmp_path)
+    entry = history.save(circuit(), View())
+    assert entry is not None
+    path = tmp_path / f"{entry.key}.jsonl"
+    head, _, body = path.read_bytes().split(b"\n", 2)
+    path.write_bytes(b"\n".join([head, spoilt, body]))
+    kept = history.load(entry.key)
+    assert kept.view is None and kept.circuit == circuit()
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
@@ -67,7 +106,7 @@ def test_one_that_is_forgotten_or_spoilt_is_told_in_a_sentence(tmp_path: Path) -
     assert entry is not None
     path = tmp_path / f"{entry.key}.jsonl"
     lines = path.read_bytes().split(b"\n")
-    for spoilt in ([lines[0]], [lines[0], b"{}", b"[]"], [lines[0], b"3", lines[2]], [b"x"]):
+    for spoilt in ([lines[0]], [lines[0], b"{}", b"[]"], lines[:2], [b"x"]):
         path.write_bytes(b"\n".join(spoilt))
         with pytest.raises(InputError, match="cannot be read"):
             history.load(entry.key)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from scd_tui.history import History
+from scd_tui.graph import Marks
+from scd_tui.history import History, View
 from scd_tui.text import visible
-from scd_tui.tui.place import view_of
+from scd_tui.tui.place import kept_look, view_of
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.session import Session
 
@@ -41,6 +42,7 @@ class Keeper:
         self._waiting = False
         self._dirty = False
         self._told = False
+        self._written: tuple[View, Marks] | None = None
 
     def touched(self) -> None:
         """Something changed that is worth keeping."""
@@ -61,20 +63,25 @@ class Keeper:
     async def write(self) -> None:
         """Write what has not been written yet. Only cheap copies are made before the thread starts."""
         session, rows = self._session, self._rows()
-        if not self._dirty or session.partial or session.store.circuit is None:
+        if session.partial or session.store.circuit is None:
             return
         if rows.store is not session.store:
             return  # the rows of another circuit are still shown
-        self._dirty = False
+        dirty, self._dirty = self._dirty, False
         store = session.store.at_this_moment()
-        top, current, labels = list(rows.top), rows.current, dict(self._labels())
+        top, current, look, labels = list(rows.top), rows.current, rows.look, dict(self._labels())
 
         def work() -> None:
+            view = view_of(top, current, kept_look(look, store))
+            # What was done last may not have been told yet when the app is left.
+            if not dirty and self._written == (view, store.marks):
+                return
             circuit = store.snapshot()
             assert circuit is not None
             explained = {**circuit.explanations, **labels}
             circuit = msgspec.structs.replace(circuit, explanations=explained)
-            self.history.save(circuit, view_of(top, current))
+            self.history.save(circuit, view)
+            self._written = (view, store.marks)
 
         try:
             await asyncio.to_thread(work)

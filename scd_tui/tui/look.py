@@ -1,15 +1,15 @@
 """How the tree is looked at: by what it is grouped and sorted, and what is left out."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Literal, get_args
 
 import msgspec
 
 from scd_tui.graph import Node, NodeId, parse_node
+from scd_tui.history import By, Look, Order
 from scd_tui.tui.store import CircuitStore, place_order
 
-By = Literal["site", "token", "effect"]
-Order = Literal["size", "signed", "exact", "token", "name"]
 BY: tuple[By, ...] = get_args(By)
 ORDERS: tuple[Order, ...] = get_args(Order)
 ORDER_WORDS: dict[Order, str] = {
@@ -21,21 +21,6 @@ ORDER_WORDS: dict[Order, str] = {
 }
 LEVELS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Thresholds, as shares of the circuit's largest |effect|."""
-
-
-class Look(msgspec.Struct, frozen=True):
-    """`level` is a place in `LEVELS`; with `only`, other nodes that the circuit was made with are out."""
-
-    by: By = "site"
-    order: Order = "size"
-    level: int = 0
-    errors: bool = True
-    only: frozenset[NodeId] | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is left out."""
-        return self.level == 0 and self.errors and self.only is None
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -52,7 +37,13 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 def threshold(store: CircuitStore, look: Look) -> float:
     """The least |effect| or |weight| that is shown, in the metric's unit."""
-    return LEVELS[look.level] * store.largest_at_sites
+    return look.least * store.largest_at_sites
+
+
+def next_level(look: Look, step: int) -> float:
+    """The threshold that lies so many steps above this one, or below it; the last one at the ends."""
+    here = bisect_left(LEVELS, look.least)
+    return LEVELS[max(0, min(len(LEVELS) - 1, here + step))]
 
 
 Reason = Literal["pruned", "errors", "weak"]

@@ -97,6 +97,9 @@ class Opening:
         await self._keeper.write()
         if (kept := await self._past(key)) is not None:
             self._show(kept.circuit, kept.view)
+            if kept.view is None:
+                words = "How it was looked at cannot be read: it is shown from its top."
+                self._app.notify(words, title="Past circuit", severity="warning", markup=False)
 
     async def _open_file(self, name: str) -> None:
         if (circuit := await self._file(name)) is not None:

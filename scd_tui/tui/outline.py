@@ -1,8 +1,9 @@
 """Which rows stand below which: from what is known of a circuit, and how it is looked at."""
 
 from scd_tui.graph import EMBEDDINGS, NodeId, parse_node
+from scd_tui.history import Look
 from scd_tui.tui.item import Item, ItemKind
-from scd_tui.tui.look import Look, reason, shown, threshold
+from scd_tui.tui.look import reason, shown, threshold
 from scd_tui.tui.store import CircuitStore
 
 Wanted = tuple[ItemKind, str, NodeId | None, float | None]

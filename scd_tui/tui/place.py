@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from scd_tui.history import View
+import msgspec
+
+from scd_tui.history import Look, View
 from scd_tui.tui.item import Item
 from scd_tui.tui.rows import Rows
+from scd_tui.tui.store import CircuitStore
 
 
 def key_of(item: Item) -> str:
@@ -21,7 +24,7 @@ def path_of(item: Item | None) -> tuple[str, ...]:
     return tuple(reversed(path))
 
 
-def view_of(top: Sequence[Item], current: Item | None) -> View:
+def view_of(top: Sequence[Item], current: Item | None, look: Look | None = None) -> View:
     """What is unfolded below `top`. It changes nothing, and can run in a thread beside the screen."""
     steps: list[tuple[int, str]] = []
     stack = [(item, -1) for item in reversed(top)]
@@ -31,14 +34,28 @@ def view_of(top: Sequence[Item], current: Item | None) -> View:
             steps.append((above, key_of(item)))
             here = len(steps) - 1
             stack += [(child, here) for child in reversed(item.children or ())]
-    return View(tuple(steps), path_of(current))
+    return View(tuple(steps), path_of(current), look)
+
+
+def kept_look(look: Look, store: CircuitStore) -> Look:
+    """The look as it is to be kept: of a pruned circuit also what was learned of since, which is shown.
+
+    A kept circuit was made with all of its nodes, as far as can be seen later.
+    """
+    if look.only is None:
+        return look
+    learned = (name for name in store.nodes if not store.is_original(name))
+    return msgspec.structs.replace(look, only=look.only.union(learned))
 
 
 def restore(rows: Rows, view: View) -> None:
     """Unfold what was unfolded, fold the rest, and put the cursor back, or as near as there is a row.
 
-    Rows that are not there any more are passed over, and so is a view that is none.
+    Rows that are not there any more are passed over, and so is a view that is none. A view that says
+    nothing of grouping and sorting leaves them as they are.
     """
+    if view.look is not None:
+        rows.set_look(view.look)
     wanted: dict[int, set[str]] = {}
     index: dict[tuple[int, str], int] = {}
     for number, (above, name) in enumerate(view.open):

@@ -8,8 +8,9 @@ one deletion. Items keep their identity, and what was unfolded below them, while
 from collections.abc import Callable, Iterator
 
 from scd_tui.graph import NodeId, parse_node
+from scd_tui.history import Look
 from scd_tui.tui.item import Item
-from scd_tui.tui.look import LeftOut, Look, left_out
+from scd_tui.tui.look import LeftOut, left_out
 from scd_tui.tui.outline import below, home, top_level
 from scd_tui.tui.store import CircuitStore
 

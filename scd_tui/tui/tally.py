@@ -25,7 +25,7 @@ def tally(rows: Rows, width: int) -> list[Span]:
         parts.append(f"{out.pruned} pruned")
     if out.errors:
         parts.append(counted(out.errors, "error"))
-    if look.level:
+    if look.least:
         parts.append(f"{out.weak} below {signed(threshold(rows.store, look)).strip('+ ')}")
     if rows.filter:
         parts.append(f"{counted(rows.hidden, 'row')} by the filter")

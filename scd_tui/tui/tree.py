@@ -16,7 +16,7 @@ from scd_tui.history import View
 from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span
 from scd_tui.tui.item import Item
-from scd_tui.tui.look import BY, LEVELS, ORDER_WORDS, ORDERS, threshold
+from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold
 from scd_tui.tui.paint import Columns, RowState, row
 from scd_tui.tui.place import restore
 from scd_tui.tui.rows import Rows
@@ -158,9 +158,7 @@ class CircuitTree(Pane):
         look = self.rows.look
         if store in self._kept:
             self.rows, self.trail = self._kept[store]
-            if look.only is not None and self.rows.look.only is None:
-                look = msgspec.structs.replace(look, only=None)
-            self.rows.set_look(look)
+            self.rows.set_look(msgspec.structs.replace(look, only=self.rows.look.only))
         else:
             self.rows, self.trail = Rows(label=self._label), Trail()
             self.rows.look = msgspec.structs.replace(look, only=None)
@@ -186,7 +184,7 @@ class CircuitTree(Pane):
         self._spin()
 
     def restore(self, view: View) -> None:
-        """Unfold what was unfolded, and put the cursor where it was."""
+        """Look at it as it was looked at: what was unfolded, and the cursor where it was."""
         restore(self.rows, view)
         self._changed()
 
@@ -410,13 +408,11 @@ class CircuitTree(Pane):
         self.post_message(self.Told(f"sorted by {ORDER_WORDS[order]}"))
 
     def action_level(self, step: int) -> None:
-        level = max(0, min(len(LEVELS) - 1, self.rows.look.level + step))
-        self.look(level=level)
+        share = next_level(self.rows.look, step)
+        self.look(least=share)
         least = threshold(self.rows.store, self.rows.look)
-        share = f"{100 * LEVELS[level]:g}% of the largest effect"
-        self.post_message(
-            self.Told(f"shown from {least:.4f} on, {share}" if level else "however weak, shown")
-        )
+        words = f"shown from {least:.4f} on, {100 * share:g}% of the largest effect"
+        self.post_message(self.Told(words if share else "however weak, shown"))
 
     def action_errors(self) -> None:
         self.look(errors=not self.rows.look.errors)

@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from tui.samples import PROMPT, SITES, FakeWorker, circuit, site_nodes
+from tui.samples import COMPLETIONS, PROMPT, SITES, FakeWorker, circuit, site_nodes
 from tui.screen import dump, make_app
+from tui.scripted import answer
 from tui.test_app import run, settle
 
-from scd_tui.graph import encode_circuit
+from scd_tui.graph import Edge, Marks, Node, encode_circuit, feature_id
 from scd_tui.history import History, View
 from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
@@ -100,6 +101,196 @@ def test_an_empty_screen_offers_the_past_and_goes_on_where_one_was(history: Hist
 
     run(first, history=history)
     run(second, prompt=None, history=history, workers=workers)
+
+
+def rows_of(app: ScdApp) -> list[tuple[tuple[str, ...], bool]]:
+    """Each row that is shown, and whether the cursor is on it."""
+    rows = app.main.circuit_tree.rows
+    return [(path_of(item), item is rows.current) for item in rows.visible]
+
+
+def influential(worker: FakeWorker, request: p.Request) -> None:
+    """Answers with circuits that can be pruned: of a node that was found, nobody knows its influence."""
+
+    def emit(event: p.Event) -> None:
+        if isinstance(event, p.Attributed):
+            made = event.circuit
+            nodes = [
+                msgspec.structs.replace(node, influence=abs(node.effect), inflow=5.0)
+                for node in made.nodes
+            ]
+            made = msgspec.structs.replace(made, nodes=tuple(nodes))
+            event = p.Attributed(request=event.request, circuit=made)
+        if isinstance(event, p.UpstreamFound):
+            # One that the circuit has is the same again, and one that it has not is new.
+            new = Node(feature_id(SITES[0], 1000, 3), 0.3, 1.0)
+            edges = (*event.edges, Edge(new.id, event.node, 0.2))
+            event = msgspec.structs.replace(event, nodes=(new,), edges=edges)
+        inner(event)
+
+    inner, worker.emit = worker.emit, emit
+    try:
+        answer(worker, request)
+    finally:
+        worker.emit = inner
+
+
+@pytest.mark.parametrize("keys", ["v", "vvSSe", "---", "SvP"])
+def test_another_sitting_shows_it_just_as_it_was_left(history: History, keys: str) -> None:
+    """View, order, threshold, errors and pruning, and what is unfolded in it."""
+    left: list[object] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        # an edge that was not there when the circuit was made, which pruning leaves alone
+        assert app.main.circuit_tree.jump_to_node(site_nodes(SITES[5])[0].id)
+        await pilot.press("enter")
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        await pilot.press("E", "G", "k", "k", "enter")
+        await settle(pilot)
+        left.extend((app.main.circuit_tree.rows.look, rows_of(app), dump_tree(app)))
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        now = app.main.circuit_tree.rows.look
+        assert msgspec.structs.replace(now, only=None) == msgspec.structs.replace(
+            left[0], only=None
+        )
+        assert (now.only is None) == ("P" not in keys)
+        assert rows_of(app) == left[1]
+        assert dump_tree(app) == left[2] != ""
+        assert not app.main.circuit_tree.rows.filter
+
+    run(first, history=history, answering=influential)
+    run(second, prompt=None, history=history, answering=influential)
+
+
+def dump_tree(app: ScdApp) -> str:
+    """The lines of the tree's pane that say how it is looked at, and what is hidden."""
+    return "\n".join(
+        line for line in dump(app).splitlines() if " by " in line and " nodes, " in line
+    )
+
+
+def test_marks_come_back_with_the_circuit_and_the_filter_does_not(history: History) -> None:
+    first_nodes = [node.id for node in site_nodes(SITES[-1])[:3]]
+    left: list[object] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        tree = app.main.circuit_tree
+        for node in first_nodes[:2]:
+            assert tree.jump_to_node(node)
+            await pilot.press("a")
+        await pilot.press("U", *"pair", "enter")
+        await settle(pilot)
+        assert tree.jump_to_node(first_nodes[2])
+        await pilot.press("a", "n", *"[b]odd", "enter")
+        await settle(pilot)
+        await pilot.press("slash", *"resid", "enter")
+        await settle(pilot)
+        left.append(app.session.store.marks)
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        marks = app.session.store.marks
+        assert marks == left[0] and marks.pins == (first_nodes[2],)
+        assert marks.notes == {first_nodes[2]: "[b]odd"}
+        assert [(one.name, one.nodes) for one in marks.supernodes] == [
+            ("pair", tuple(first_nodes[:2]))
+        ]
+        text = dump(app)
+        assert "◆ pair" in text and "★ pinned" in text and "by the filter" not in text
+        rows = app.main.circuit_tree.rows
+        assert not rows.filter and rows.current is not None and rows.current.node == first_nodes[2]
+
+    run(first, history=history)
+    run(second, prompt=None, history=history)
+
+
+def test_what_is_done_last_is_kept_though_one_leaves_at_once(history: History) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await kept(app, pilot)
+        app.main.circuit_tree.look(order="name")
+        nodes.append(app.main.circuit_tree.current.node)  # type: ignore[union-attr]
+        app.session.store.marks = Marks(pins=(nodes[0],))  # type: ignore[arg-type]
+
+    nodes: list[object] = []
+    run(test, history=history)
+    saved = history.load(history.entries()[0].key)
+    assert saved.view is not None and saved.view.look is not None
+    assert saved.view.look.order == "name" and saved.circuit.marks.pins == tuple(nodes)
+
+
+def test_nothing_is_written_again_when_nothing_has_changed(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await kept(app, pilot)
+        written = history.entries()
+        await app.keeper.write()
+        assert history.entries() == written
+
+    run(test, history=history)
+
+
+@pytest.mark.parametrize("line", [1, 2])
+def test_a_file_that_was_damaged_between_two_sittings(
+    history: History, tmp_path: Path, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its view, the circuit is there all the same; in the circuit, another can be chosen."""
+    told: list[str] = []
+    monkeypatch.setattr(ScdApp, "notify", lambda self, message, **how: told.append(message))
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j", "enter")
+        await settle(pilot)
+
+    run(first, history=history)
+    (path,) = (tmp_path / "circuits").iterdir()
+    lines = path.read_bytes().split(b"\n")
+    lines[line] = lines[line][: len(lines[line]) // 2]
+    path.write_bytes(b"\n".join(lines))
+    history.save(circuit(prompt="an earlier one"), View())
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o", *"be or not", "enter")
+        await settle(pilot)
+        if line == 1:
+            assert app.session.prompt == PROMPT and 'Circuit for " question"' in dump(app)
+            assert len(told) == 1 and "How it was looked at cannot be read" in told[0]
+            return
+        assert app.session.prompt is None and "that circuit cannot be read" in dump(app)
+        await pilot.press("ctrl+o", *"earlier", "enter")
+        await settle(pilot)
+        assert app.session.prompt == "an earlier one"
+
+    run(second, prompt=None, history=history)
+
+
+def test_each_circuit_has_its_own_pruning(history: History) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("P")
+        await settle(pilot)
+        rows = app.main.circuit_tree.rows
+        only, pruned = rows.look.only, rows.left_out.pruned
+        assert only is not None and pruned
+        app.session.set_target(COMPLETIONS[1].token.id)
+        await settle(pilot)
+        assert app.main.circuit_tree.rows.look.only is None
+        assert app.session.back()
+        await settle(pilot)
+        rows = app.main.circuit_tree.rows
+        assert (rows.look.only, rows.left_out.pruned) == (only, pruned)
+        assert app.session.forward()
+        await settle(pilot)
+        assert app.main.circuit_tree.rows.look.only is None
+
+    run(test, history=history, answering=influential)
 
 
 def test_the_list_is_narrowed_by_typing_and_forgets_on_the_second_press(history: History) -> None:
