@@ -3,8 +3,8 @@
 import pytest
 from tui.samples import circuit
 
+from scd_tui.history import Look
 from scd_tui.tui.ink import plain, width_of
-from scd_tui.tui.look import Look
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.tally import tally
@@ -15,7 +15,7 @@ def rows() -> Rows:
     found = Rows()
     found.reset(CircuitStore.of(circuit()))
     kept = frozenset(list(found.store.nodes)[::2])
-    found.set_look(Look(errors=False, level=5, only=kept))
+    found.set_look(Look(errors=False, least=0.02, only=kept))
     found.set_filter("77")
     return found
 
