@@ -15,6 +15,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.dom import DOMNode
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
@@ -56,6 +57,7 @@ from scd_tui.tui.terminal import (
     switched,
 )
 from scd_tui.tui.theme import THEMES, theme_name
+from scd_tui.tui.thin import thinning
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
@@ -196,6 +198,9 @@ class ScdApp(Walking, Trying):
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
         return filters if self._ascii is None else [*filters, self._ascii]
+
+    def get_driver_class(self) -> type[Driver]:
+        return thinning(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[None]:
         return self.main
