@@ -2,21 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
+
 from scd_tui.graph import EMBEDDINGS, Circuit, Completion, NodeId, Target, parse_node, parse_site
 from scd_tui.neuronpedia.records import Activation, Histogram
 from scd_tui.numbers import counted, percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
-from scd_tui.tui.detail_trials import edge_lines, node_trials, set_lines
+from scd_tui.tui.detail_trials import (
+    completion_lines,
+    edge_lines,
+    node_trials,
+    set_lines,
+    shift_lines,
+    token_lines,
+)
 from scd_tui.tui.explained import explanation_lines, origin_lines
-from scd_tui.tui.ink import Ink, Line, Span, wrap
+from scd_tui.tui.ink import Ink, Line, Span, plain, wrap
 from scd_tui.tui.item import Item
-from scd_tui.tui.paint import describe_node, quoted, site_title, tone
+from scd_tui.tui.paint import describe_node, quoted, short_token, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.store import CircuitStore
 from scd_tui.wording import contrast_text, settings_words
-from scd_tui.worker.protocol import TokenShift
 
 SHOWN_CONTEXTS = 10
+SHOWN_LOGITS = 8
+VALUE_CELLS = 7
+"""Cells for the value of a top activation."""
 SPARKLINE_CELLS = 40
 CONTEXT_LINES = 3
 """Lines that one top activation may take before it is cut down to what surrounds its peak."""
@@ -30,22 +41,31 @@ def shade(level: int) -> Ink:
 _SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
-def shaded(tokens: Sequence[str], values: Sequence[float], peak: int | None = None) -> list[Span]:
+def shaded(
+    tokens: Sequence[str],
+    values: Sequence[float],
+    peak: int | None = None,
+    target: int | None = None,
+) -> list[Span]:
     """Tokens with their activations: shaded, and numbered in tenths of the largest.
 
-    The token at `peak` stands between `«` and `»`, so that colour is not needed to find it.
+    The token at `peak` stands between `«` and `»`, and that at `target` after `→`, so that colour is
+    not needed to find them.
     """
     largest = max(values, default=0.0)
     spans: list[Span] = []
     for index, (token, value) in enumerate(zip(tokens, values, strict=False)):
         level = tenths(value, largest)
-        if index == peak:
-            lead = len(token) - len(token.lstrip(" "))
-            # The space stays outside, where a line can be broken.
+        # The space stays outside of the signs, where a line can be broken.
+        lead = len(token) - len(token.lstrip(" ")) if index in (peak, target) else 0
+        if lead:
             spans.append((token[:lead], "text"))
+        if index == target:
+            spans.append(("→", "key"))
+        if index == peak:
             spans.append((f"«{token[lead:]}»", "peak"))
         else:
-            spans.append((token, shade(level)))
+            spans.append((token[lead:], shade(level)))
         if level and index != peak:
             spans.append((_SUPERSCRIPTS[level], "dim"))
     return spans
@@ -60,12 +80,12 @@ def window(activation: Activation, width: int) -> tuple[list[str], list[float], 
     values = list(activation.values)
     peak = min(max(activation.max_index, 0), len(tokens) - 1)
     start, end = peak, peak + 1
-    used = len(tokens[peak]) + 3
+    used = cell_len(tokens[peak]) + 3
     while start > 0 or end < len(tokens):
         # What comes before a feature fires explains it more often than what follows.
         back = start > 0 and (end >= len(tokens) or (peak - start) <= 2 * (end - peak - 1))
         token = tokens[start - 1] if back else tokens[end]
-        size = len(token) + 1
+        size = cell_len(token) + 1
         if used + size > width:
             break
         used += size
@@ -111,7 +131,7 @@ def describe(
         return [
             *explanation_lines(state, label, width),
             *lines,
-            *_prompt(item.node, store, width),
+            *_prompt(item, store, width),
             *_ablation(item.node, store, width),
             *node_trials(item.node, store, width),
             *_record(state, width),
@@ -124,6 +144,7 @@ def describe(
         )
         return [
             *lines,
+            *_prompt(item, store, width),
             (),
             *wrap([(words, "text")], width),
             *_ablation(item.node, store, width),
@@ -135,7 +156,7 @@ def describe(
         "effect = embedding · gradient of the metric through the whole model. Embeddings are not "
         "ablated to zero, so there is no exact effect."
     )
-    return [*lines, (), *wrap([(words, "text")], width)]
+    return [*lines, *_prompt(item, store, width), (), *wrap([(words, "text")], width)]
 
 
 def peek(item: Item | None, store: CircuitStore, label: str, width: int, lines: int) -> list[Line]:
@@ -148,6 +169,9 @@ def peek(item: Item | None, store: CircuitStore, label: str, width: int, lines: 
     spans: list[Span] = describe_node(item.node, store)
     if parse_node(item.node).kind != "root":
         spans.insert(0, (f"{site_title(parse_node(item.node).place)} ", "dim"))
+    if item.target is not None:
+        at = parse_node(item.target).position
+        spans += [(f" → {item.target} ", "dim"), (short_token(store.token(at)), "token")]
     if label:
         spans.append((f"  “{label}”", "label"))
     return [((" ", "text"), *line) for line in wrap(spans, width - 2, indent=2)[:lines]]
@@ -204,7 +228,8 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
             "edge",
             [
                 (signed(item.weight), tone(item.weight)),
-                (f" into {item.target}", "dim"),
+                (f" into {item.target} ", "dim"),
+                (short_token(store.token(parse_node(item.target).position)), "token"),
             ],
             width,
         )
@@ -212,51 +237,35 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
     return lines
 
 
-def _prompt(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
-    ref = parse_node(node)
-    values = store.activations.get(f"{ref.site}/{ref.index}")
+def _prompt(item: Item, store: CircuitStore, width: int) -> list[Line]:
+    """The prompt with the feature's activations, and where the row's edge comes from and leads to."""
+    assert item.node is not None
+    ref = parse_node(item.node)
+    target = None if item.target is None else parse_node(item.target).position
     lines: list[Line] = [(), *_heading("on this prompt", width)]
-    if values is None:
-        plain: list[Span] = [
-            (token, "token" if position == ref.position else "dim")
-            for position, token in enumerate(store.tokens)
-        ]
-        return [*lines, *wrap(plain, width)]
-    lines += wrap(shaded(store.tokens, values, ref.position), width)
-    lines += wrap(
-        [(f"¹–⁹ tenths of the largest, {max(values, default=0.0):.2f}; «» this node", "dim")], width
-    )
-    return lines
+    values = store.activations.get(f"{ref.site}/{ref.index}")
+    levels = values if values is not None else [0.0] * len(store.tokens)
+    lines += wrap(shaded(store.tokens, levels, ref.position, target), width)
+    said = []
+    if values is not None:
+        said.append(f"¹–⁹ tenths of the largest, {max(values, default=0.0):.2f}")
+    if target is None:
+        said.append("«» this node")
+    else:
+        said += ["«» where the edge comes from", "→ where it leads"]
+    return [*lines, *wrap([("; ".join(said), "dim")], width)]
 
 
 def _ablation(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
     done = store.ablations.get(node)
     if done is None:
         return []
-    lines: list[Line] = [(), *_heading("without it (exact, in this prompt)", width)]
-    lines += _shifts("▲ promotes", done.promoted, "towards", width)
-    lines += _shifts("▼ holds back", done.suppressed, "away", width)
-    lines += wrap([("top then ", "dim"), *completions_line(done.completions)], width, indent=2)
-    return lines
-
-
-def _shifts(name: str, shifts: Sequence[TokenShift], ink: Ink, width: int) -> list[Line]:
-    spans: list[Span] = [(f"{name} ", ink)]
-    for shift in shifts:
-        spans.append((f"{visible(shift.token.text)}", "text"))
-        spans.append((f" {signed(shift.shift, digits=2)}  ", "dim"))
-    if not shifts:
-        spans.append(("nothing", "dim"))
-    return wrap(spans, width, indent=2)
-
-
-def completions_line(completions: Sequence[Completion], count: int = 5) -> list[Span]:
-    """Completions with probabilities, on one line."""
-    spans: list[Span] = []
-    for completion in completions[:count]:
-        spans.append((visible(completion.token.text), "token"))
-        spans.append((f" {probability(completion.probability)}  ", "dim"))
-    return spans
+    return [
+        (),
+        *_heading("without it (exact, in this prompt)", width),
+        *shift_lines(done.promoted, done.suppressed, width),
+        *completion_lines(done.completions, width),
+    ]
 
 
 def _record(state: RecordState, width: int) -> list[Line]:
@@ -276,10 +285,7 @@ def _record(state: RecordState, width: int) -> list[Line]:
         width,
     )
     lines += _histogram(record.activation_histogram, width)
-    if record.activations:
-        lines += [(), *_heading("top activations", width)]
-        for activation in record.activations[:SHOWN_CONTEXTS]:
-            lines += _context(activation, width)
+    lines += _top_activations(record.activations, width)
     return [*lines, (), *origin_lines(state, width)]
 
 
@@ -293,25 +299,38 @@ def _histogram(found: Histogram, width: int) -> list[Line]:
 
 
 def _logits(name: str, logits: Sequence[tuple[str, float]], ink: Ink, width: int) -> list[Line]:
-    spans: list[Span] = [(f"{name} ", ink)]
-    for token, value in logits[:8]:
-        spans.append((visible(token), "text"))
-        spans.append((f" {signed(value, digits=2)}  ", "dim"))
-    return wrap(spans, width, indent=2) if logits else []
+    return token_lines(name, logits[:SHOWN_LOGITS], ink, width) if logits else []
+
+
+def _top_activations(found: Sequence[Activation], width: int) -> list[Line]:
+    """Contexts folded to what surrounds their peak; those that then read the same are shown once."""
+    contexts: dict[str, list[Line]] = {}
+    for activation in found:
+        if activation.tokens:
+            lines = _context(activation, width)
+            # Alike are those that show the same text, however strongly the feature fires in each.
+            contexts.setdefault("".join(map(plain, lines))[VALUE_CELLS:], lines)
+    shown = list(contexts.values())[:SHOWN_CONTEXTS]
+    if not shown:
+        return []
+    alike, more = len(found) - len(contexts), len(contexts) - len(shown)
+    left_out = [f"{alike} alike"] * (alike > 0) + [f"{more} weaker"] * (more > 0)
+    title: list[Span] = [("top activations", "heading")]
+    if left_out:
+        title.append((f"  left out: {', '.join(left_out)}", "dim"))
+    return [(), *wrap(title, width), *(line for lines in shown for line in lines)]
 
 
 def _context(activation: Activation, width: int) -> list[Line]:
-    if not activation.tokens:
-        return []
-    room = (width - 7) * CONTEXT_LINES - width // 4
+    room = (width - VALUE_CELLS) * CONTEXT_LINES - width // 4
     tokens, values, peak, before, after = window(activation, room)
-    spans: list[Span] = [(f"{activation.max_value:6.2f} ", "dim")]
+    spans: list[Span] = [(f"{activation.max_value:{VALUE_CELLS - 1}.2f} ", "dim")]
     if before:
         spans.append(("…", "dim"))
     spans += shaded(tokens, values, peak)
     if after:
         spans.append(("…", "dim"))
-    return wrap(spans, width, indent=7)
+    return wrap(spans, width, indent=VALUE_CELLS)
 
 
 def _completion(completion: Completion) -> list[Span]:
@@ -438,8 +457,9 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
     lines = wrap(
         [
             (percent(summary.share_explained), "text"),
-            (" of the effect at this site goes through features: Σ|features| / "
-             "Σ(|features| + |error|), sums taken at each token", "dim"),
+            (" of the effect at this site goes through features, ", "dim"),
+            (percent(1 - summary.share_explained), "text"),
+            (" through errors: Σ|features| / Σ(|features| + |error|), sums taken at each token", "dim"),
         ],
         width,
     )  # fmt: skip

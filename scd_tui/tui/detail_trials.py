@@ -6,7 +6,7 @@ from scd_tui.graph import Completion, NodeId, parse_node
 from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.experiments import removable
-from scd_tui.tui.ink import Ink, Line, Span, wrap
+from scd_tui.tui.ink import Ink, Line, Span, flow, wrap
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.paint import quoted, tone
@@ -22,26 +22,35 @@ def field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
     return wrap([(name.ljust(7), "dim"), *spans], width, indent=7)
 
 
-def completions_line(
-    completions: Sequence[Completion], count: int = SHOWN_COMPLETIONS
-) -> list[Span]:
-    """Completions with probabilities, on one line."""
-    spans: list[Span] = []
-    for completion in completions[:count]:
-        spans.append((visible(completion.token.text), "token"))
-        spans.append((f" {probability(completion.probability)}  ", "dim"))
-    return spans
+def completion_lines(completions: Sequence[Completion], width: int) -> list[Line]:
+    """The first completions that are left, with their probabilities."""
+    pieces: list[Line] = [
+        (
+            (visible(completion.token.text), "token"),
+            (f" {probability(completion.probability)}  ", "dim"),
+        )
+        for completion in completions[:SHOWN_COMPLETIONS]
+    ]
+    return flow([("top then ", "dim")], pieces, width)
 
 
-def shift_lines(name: str, shifts: Sequence[TokenShift], ink: Ink, width: int) -> list[Line]:
-    """Tokens with the log-probability that was lent to them, in nats."""
-    spans: list[Span] = [(f"{name} ", ink)]
-    for shift in shifts:
-        spans.append((f"{visible(shift.token.text)}", "text"))
-        spans.append((f" {signed(shift.shift, digits=2)}  ", "dim"))
-    if not shifts:
-        spans.append(("nothing", "dim"))
-    return wrap(spans, width, indent=2)
+def token_lines(name: str, tokens: Iterable[tuple[str, float]], ink: Ink, width: int) -> list[Line]:
+    """Tokens with a number each: logits, or the log-probability that was lent to them, in nats."""
+    pieces: list[Line] = [
+        ((visible(token), "text"), (f" {signed(value, digits=2)}  ", "dim"))
+        for token, value in tokens
+    ]
+    return flow([(f"{name} ", ink)], pieces or [(("nothing", "dim"),)], width)
+
+
+def shift_lines(
+    promoted: Sequence[TokenShift], suppressed: Sequence[TokenShift], width: int
+) -> list[Line]:
+    """What was lent to tokens, and taken from others."""
+    return [
+        *token_lines("▲ promotes", ((s.token.text, s.shift) for s in promoted), "towards", width),
+        *token_lines("▼ holds back", ((s.token.text, s.shift) for s in suppressed), "away", width),
+    ]
 
 
 def outcome_lines(
@@ -59,9 +68,8 @@ def outcome_lines(
         *wrap([(title, "heading")], width),
         *field("effect", numbers, width),
         *more,
-        *shift_lines("▲ promotes", outcome.promoted, "towards", width),
-        *shift_lines("▼ holds back", outcome.suppressed, "away", width),
-        *wrap([("top then ", "dim"), *completions_line(outcome.completions)], width, indent=2),
+        *shift_lines(outcome.promoted, outcome.suppressed, width),
+        *completion_lines(outcome.completions, width),
     ]
 
 

@@ -90,7 +90,7 @@ def explanation_lines(state: RecordState, label: str, width: int) -> list[Line]:
         lines += wrap([(state.note, "dim")], width)
     if not lines:
         words = "nobody has explained this feature" if state.looked_up else "looking it up…"
-        lines.append(((words, "dim"),))
+        lines += wrap([(words, "dim")], width)
     return lines
 
 

@@ -139,6 +139,31 @@ def wrap(spans: Iterable[Span], width: int, indent: int = 0) -> list[Line]:
     return lines
 
 
+def flow(lead: Sequence[Span], pieces: Iterable[Sequence[Span]], width: int) -> list[Line]:
+    """`lead`, then pieces that are not torn apart, as many on a line as fit; wider ones are wrapped.
+
+    Lines after the first start with two spaces.
+    """
+    lines = wrap(lead, width, indent=2)
+    line, used = list(lines.pop()), 0
+    used = width_of(line)
+    for piece in pieces:
+        size = width_of(piece) - _trailing_spaces(piece)
+        if used + size > width and line:
+            lines.append(tuple(line))
+            line, used = [], 0
+        if not line:
+            line, used = [("  ", "text")], 2
+        if used + size > width:
+            *above, last = wrap([*line, *piece], width, indent=2)
+            lines += above
+            line, used = list(last), width_of(last)
+        else:
+            line += piece
+            used += width_of(piece)
+    return [*lines, tuple(line)]
+
+
 def _words(spans: Iterable[Span]) -> list[list[Span]]:
     """Words, each with the spaces after it, as lists of spans."""
     words: list[list[Span]] = []

@@ -61,6 +61,9 @@ READING = (
               "has the other sign, or is more than twice or less than half of it."),
     ("→", "below an unfolded node: the weight of an edge, the part of that node's effect that "
           "arrives from this source along the direct path."),
+    ("« » →", "in the prompt of the feature pane: « » stands around the token of this node, where its edge "
+              "comes from; → before the token that the edge leads to. ¹ to ⁹: how strongly the feature "
+              "fires there."),
     ("error", "what a site's dictionary leaves unexplained at a token. Errors are large, so their "
               "estimates are the least to be trusted, and trust leaves them out: look at exact."),
     ("bars", "of effects: against the largest effect. Of edges: against the largest edge into the "

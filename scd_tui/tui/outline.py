@@ -75,9 +75,14 @@ def _edges(item: Item, store: CircuitStore, look: Look) -> list[Wanted]:
     return []
 
 
-def hidden_edges(item: Item, store: CircuitStore, look: Look) -> int:
-    """How many of a group's edges the look leaves out."""
-    if look.plain or item.target is None:
+def hidden_below(item: Item, store: CircuitStore, look: Look) -> int:
+    """How many of a group's edges, or of a site's strongest nodes, the look leaves out."""
+    if look.plain:
+        return 0
+    if item.kind == "place":
+        top, _ = store.at(item.key)
+        return len(top) - len(shown(top, store, look))
+    if item.kind != "group" or item.target is None:
         return 0
     known = next((g for g in store.upstream(item.target) if g.place == item.key), None)
     return 0 if known is None else len(known.edges) - len(_edges(item, store, look))

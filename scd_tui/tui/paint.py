@@ -26,11 +26,13 @@ NAME_CELLS = 12
 
 class RowState(msgspec.Struct, frozen=True):
     """What a row shows beside its item: whether rows below it are on the screen, whether its node is
-    unfolded in a place above, and the sign that it is being computed."""
+    unfolded in a place above, the sign that it is being computed, and how many rows that would stand
+    below it are left out."""
 
     unfolded: bool = False
     again: bool = False
     spinner: str = ""
+    hidden: int = 0
 
 
 PLAIN = RowState()
@@ -141,14 +143,14 @@ def row(
         marker = "↑"
     lead: list[Span] = [(guides(item, columns.name), "dim"), (marker + " ", "dim")]
     if item.kind == "place":
-        return _place(item, store, label, columns, lead, state.unfolded)
+        return _place(item, store, label, columns, lead, state)
     if item.kind in ("pins", "super", "token"):
         return [
             *_named([*lead, *_set_name(item, store)], columns.name),
             *_set(item, store, columns),
         ]
     if item.kind == "group":
-        return _group(item, store, columns, lead)
+        return _group(item, store, columns, lead, state.hidden)
     if item.kind == "more":
         count = len(store.at(item.place)[1])
         return [*lead, (f"{count} more, met along edges", "dim")]
@@ -195,7 +197,7 @@ def _place(
     label: Callable[[NodeId], str],
     columns: Columns,
     lead: list[Span],
-    unfolded: bool,
+    state: RowState,
 ) -> list[Span]:
     top, _ = store.at(item.key)
     spans = _named([*lead, (site_title(item.key), "heading")], columns.name)
@@ -212,9 +214,12 @@ def _place(
         text = percent(share, columns.exact)
         spans.append((text if columns.exact else "", "text"))
         features = sum(parse_node(name).kind == "feature" for name in top)
-        count = f" {features} of {summary.active} active"
+        # In fewer words where there is something hidden, so that its count is not cut off.
+        count = f" {features} of {summary.active}" + ("" if state.hidden else " active")
         shown = [((f" {percent(share)}" if not columns.exact else "") + count, "dim")]
-    if not unfolded and top:
+    if state.hidden:
+        shown.append((f", {state.hidden} hidden", "warn"))
+    if not state.unfolded and top:
         # Folded, a site says what its strongest node is.
         shown += [(" · ", "dim"), *describe_node(top[0], store)]
         if text := label(top[0]):
@@ -222,7 +227,9 @@ def _place(
     return [*spans, *shown]
 
 
-def _group(item: Item, store: CircuitStore, columns: Columns, lead: list[Span]) -> list[Span]:
+def _group(
+    item: Item, store: CircuitStore, columns: Columns, lead: list[Span], hidden: int
+) -> list[Span]:
     group = next(
         (g for g in store.upstream(item.target or NodeId("")) if g.place == item.key), None
     )
@@ -230,12 +237,14 @@ def _group(item: Item, store: CircuitStore, columns: Columns, lead: list[Span]) 
     if group is None:
         return spans
     count = len(group.edges)
-    edges = "1 edge" if count == 1 else f"{count} strongest edges"
+    edges = counted(count, "edge" if count == 1 else "strongest edge")
+    if hidden:
+        edges = f"{count - hidden} of {counted(count, 'edge')}"
     return [
         *spans,
         (f" Σ{signed(group.total, NUMBER)} ", "dim"),
         (" " * (columns.bar + columns.exact + 1), "dim"),
-        (edges, "dim"),
+        (edges, "warn" if hidden else "dim"),
     ]
 
 
@@ -304,10 +313,9 @@ def _exact(node: Node, edge: bool, width: int) -> list[Span]:
     """The measured effect; `≠` and warning ink where the estimate is off by more than a factor 2."""
     if edge or node.exact is None:
         return [(" " * width, "text")]
-    text = signed(node.exact, width)
     if not far_off(node.effect, node.exact):
-        return [(text, "good")]
-    return [("≠" + text[1:] if text[0] == " " else text, "warn")]
+        return [(signed(node.exact, width), "good")]
+    return [("≠" + signed(node.exact, width - 1), "warn")]
 
 
 def far_off(estimate: float, exact: float) -> bool:

@@ -17,6 +17,7 @@ from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span
 from scd_tui.tui.item import Item
 from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold
+from scd_tui.tui.outline import hidden_below
 from scd_tui.tui.paint import Columns, RowState, row
 from scd_tui.tui.place import restore
 from scd_tui.tui.rows import Rows
@@ -121,6 +122,7 @@ class CircuitTree(Pane):
             unfolded=self.rows.unfolded(y),
             again=self.rows.first_place(item) is not None,
             spinner=SPINNER[self._frame % len(SPINNER)] if self._computing(item) else "",
+            hidden=hidden_below(item, self.rows.store, self.rows.look),
         )
         spans = row(item, self.rows.store, self._label, self.columns(width), state)
         if item.kind == "node" and item.node is not None and not self._label(item.node):

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from scd_tui.tui.ink import Span, between, cut, cut_start, fit, pad, plain, width_of, wrap
+from scd_tui.tui.ink import Span, between, cut, cut_start, fit, flow, pad, plain, width_of, wrap
 
 texts = st.text(st.characters(exclude_categories=["C", "Mn", "Me", "Zl", "Zp"]), max_size=40)
 spans = st.lists(st.tuples(texts, st.just("text")), max_size=6)
@@ -51,3 +51,19 @@ def test_wrap_breaks_at_spaces_and_never_between_inks() -> None:
 def test_the_right_end_gives_way_to_the_left() -> None:
     assert plain(between([("left", "text")], [("right", "dim")], 12)) == "left   right"
     assert plain(between([("left", "text")], [("right", "dim")], 8)) == "left    "
+
+
+@given(
+    st.lists(st.text("ab 語é", min_size=1, max_size=30), max_size=12),
+    st.integers(8, 40),
+)
+def test_pieces_flow_and_are_torn_only_where_they_are_wider_than_a_line(
+    pieces: list[str], width: int
+) -> None:
+    lines = flow([("name ", "dim")], [[(piece, "text")] for piece in pieces], width)
+    texts = [plain(line).rstrip(" ") for line in lines]
+    assert all(cell_len(text) <= width for text in texts)
+    for piece in pieces:
+        if cell_len(piece.rstrip(" ")) <= width - 2:
+            assert any(piece.rstrip(" ") in text for text in texts)
+    assert "".join("".join(texts).split()) == "".join(("name" + "".join(pieces)).split())

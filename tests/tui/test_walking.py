@@ -411,3 +411,22 @@ def test_without_a_worker_experiments_say_why_not() -> None:
             assert "not in this file: R starts" in said(app)
 
     run(test, prompt=None, circuit=circuit())
+
+
+def test_what_is_hidden_is_counted_where_it_would_stand() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "g", "j", "j", "enter", *["minus"] * 8)
+        rows = app.main.circuit_tree.rows
+        least = 0.2 * rows.store.largest_at_sites
+        text = dump(app)
+        for group in rows.store.upstream(TOP[0].id):
+            weak = sum(abs(edge.weight) < least for edge in group.edges)
+            edges = f"{len(group.edges)} strongest edges"
+            assert (
+                f"{len(group.edges) - weak} of {len(group.edges)} edges" if weak else edges
+            ) in text
+        weak = sum(abs(node.effect) < least for node in TOP)
+        site = next(line for line in text.splitlines() if "▾ resid_post 3" in line)
+        assert weak and f"9 of 151, {weak} hidden" in site
+
+    run(test, (120, 40))
