@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from scd_tui.commands import COMMANDS
 from scd_tui.errors import InputError
@@ -22,6 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         command = words.pop(0)
         prefix = f"scd-tui {command}"
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding gets `?` for what it has no sign for.
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+    if sys.stdout is None:
+        sys.stderr.write(f"{prefix}: stdout is closed: nothing can be printed\n")
+        return 1
     try:
         code: int = import_module(f"scd_tui.commands.{command.replace('-', '_')}").run(words)
         return code
@@ -34,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has left; Python would complain again while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if os.environ.get("SCD_TUI_TRACEBACK"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{prefix}: {where}{error.strerror or error}\n")
         return 1
     except Exception as error:
         if os.environ.get("SCD_TUI_TRACEBACK"):

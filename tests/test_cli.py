@@ -1,6 +1,7 @@
 """The command as a user calls it. In this process where a model is needed, so that torch loads once."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,40 @@ def test_arguments_that_do_not_parse_end_with_code_2(
         main(words)
     assert caught.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "said"),
+    [
+        (["attribute", "--prompt-file", "-"], b"caf\xe9", "stdin is not UTF-8 text"),
+        (["attribute", "--prompt-file", "-"], b"", "the prompt is empty"),
+        (["attribute", os.fsdecode(b"caf\xe9")], b"", "the prompt is not UTF-8 text"),
+        (["attribute", "x", "--target", os.fsdecode(b"\xff")], b"", "the target is not UTF-8 text"),
+    ],
+)
+def test_what_is_no_text_is_a_wrong_call(words: list[str], stdin: bytes, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scd_tui", *words], input=stdin, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith("scd-tui attribute: " + said)
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_output_that_cannot_be_written_is_one_line(saved: Path) -> None:
+    def printed(**options) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, "-m", "scd_tui", "open", str(saved), "--print"]
+        return subprocess.run(words, stderr=subprocess.PIPE, timeout=60, **options)
+
+    latin = printed(stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert (latin.returncode, latin.stderr) == (0, b"") and b"resid_post.3" in latin.stdout
+    if Path("/dev/full").exists():
+        with open("/dev/full", "wb") as full:  # noqa: PTH123
+            done = printed(stdout=full)
+        assert done.returncode == 1
+        assert done.stderr == b"scd-tui open: No space left on device\n"
+    closed = printed(preexec_fn=lambda: os.close(1))
+    assert closed.returncode == 1 and closed.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from scd_tui.config import Config
     from scd_tui.doctor.findings import Finding, Section
 
+GRACE_SECONDS = 1.0
+"""How long ending in order may take after ctrl+c."""
 _COLOURS = {"ok": "green", "warn": "yellow", "problem": "bold red"}
 
 
@@ -42,7 +46,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
-    return asyncio.run(_run(arguments))
+    try:
+        return asyncio.run(_run(arguments))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _run(arguments: argparse.Namespace) -> int:
@@ -50,6 +57,8 @@ async def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from scd_tui import __version__
+
+    _listen_for_interrupts()
     from scd_tui.doctor.findings import Report
 
     console = Console(highlight=False, soft_wrap=True)
@@ -66,6 +75,31 @@ async def _run(arguments: argparse.Namespace) -> int:
     else:
         console.print(f"\n{_verdict(report.count('problem'), report.count('warn'))}")
     return 1 if report.count("problem") else 0
+
+
+def _listen_for_interrupts() -> None:
+    """End in order on ctrl+c, or else not in order: what was started is then killed."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def leave() -> None:
+        last_word = threading.Timer(GRACE_SECONDS, _kill_all)
+        last_word.daemon = True
+        last_word.start()
+        task.cancel()
+
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, leave)
+
+
+def _kill_all() -> None:
+    """The end of this process and of those that it started, whatever they wait for."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            child.kill()
+    os._exit(130)
 
 
 async def _sections(arguments: argparse.Namespace) -> "AsyncIterator[Section]":

@@ -114,6 +114,9 @@ def parse_prompt(
     arguments, rest = parser.parse_known_args(argv)
     if unknown := [word for word in rest if word.startswith("-") and word != "--"]:
         parser.error(f"there is no option {unknown[0]}")
+    for name, value in vars(arguments).items():
+        if isinstance(value, str) and not value.isascii():
+            _require_text(name, value)
     prompt: str | None = arguments.prompt
     import shlex
 
@@ -131,6 +134,14 @@ def parse_prompt(
         known = f"there is no command {prompt!r}, and " if commands and _is_file(words[1]) else ""
         raise InputError(f"{known}a prompt is one argument: put quotes around it, {said}")
     return arguments
+
+
+def _require_text(name: str, value: str) -> None:
+    """Raise InputError on bytes of the command line that were not UTF-8."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the {name.replace('_', ' ')} is not UTF-8 text") from None
 
 
 def _near(word: str, commands: Sequence[str]) -> str | None:
@@ -231,13 +242,15 @@ def prompt_text(arguments: argparse.Namespace) -> str | None:
         raise InputError("a prompt was given twice: leave out PROMPT or --prompt-file")
     try:
         if arguments.prompt_file == "-":
-            text = sys.stdin.read()
+            # not by its own decoding, which may let through what is no text
+            text = sys.stdin.buffer.read().decode("utf-8")
         else:
             text = Path(arguments.prompt_file).read_text("utf-8")
     except OSError as error:
         raise InputError(f"{arguments.prompt_file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{arguments.prompt_file} is not UTF-8 text") from None
+        where = "stdin" if arguments.prompt_file == "-" else arguments.prompt_file
+        raise InputError(f"{where} is not UTF-8 text") from None
     return text.removesuffix("\n")
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,6 +88,20 @@ def test_a_state_folder_that_cannot_be_written_is_told() -> None:
 def test_what_stops_the_app_is_exit_code_1() -> None:
     found = doctor("--no-device", code=1, NEURONPEDIA_BASE_URL="http://example.org")
     assert found["network"]["neuronpedia"]["state"] == "problem"
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.5])
+def test_ctrl_c_ends_it_and_what_it_started(seconds: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scd_tui", "doctor"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(seconds)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode in (130, -signal.SIGINT) and b"Traceback" not in err
+    assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 def test_the_network_is_used_when_it_is_asked_for_and_not_before() -> None:
