@@ -155,7 +155,7 @@ class ScdApp(Walking, Trying):
             run=lambda work, group: self.run_worker(work, group=group, exclusive=group == "record"),
             later=self.set_timer,
             on_labels=self._labelled,
-            on_record=lambda: self.main.draw_feature(top=False),
+            on_record=lambda: self.main.draw_feature_again(),
             page=self.fetching.addresses.page,
         )
         self.keeper = Keeper(
@@ -329,10 +329,10 @@ class ScdApp(Walking, Trying):
                 main.circuit_tree.upstream_changed(notice.node)
                 self.labelling.look_up_new()
             case Change.VALUES:
-                main.circuit_tree.refresh()
-                main.draw_feature(top=False)
+                main.circuit_tree.redraw_changed()
+                main.draw_feature_again()
             case Change.DETAIL:
-                main.draw_feature(top=False)
+                main.draw_feature_again()
         if notice.change in (Change.CIRCUIT, Change.GREW):
             main.draw_circuit_frame()
         main.draw_lines()
@@ -340,7 +340,7 @@ class ScdApp(Walking, Trying):
     # --- labels and records -------------------------------------------------------------------
 
     def _labelled(self) -> None:
-        self.main.circuit_tree.refresh()
+        self.main.circuit_tree.redraw_changed()
         self.main.draw_lines()
 
     @on(MainScreen.Rested)

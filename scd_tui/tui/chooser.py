@@ -36,7 +36,7 @@ class Options(Pane):
         """The row under the cursor was clicked on again."""
 
     def __init__(self, options: Iterable[Option], *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self.options = list(options)
         self.shown = list(self.options)
         self.cursor = 0

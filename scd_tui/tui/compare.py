@@ -43,7 +43,7 @@ class PairList(Pane):
     """The pairs of a comparison, section by section."""
 
     def __init__(self, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self.rows: list[Row] = []
         self.cursor = 0
         self._largest = 0.0

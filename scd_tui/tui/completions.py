@@ -35,7 +35,7 @@ class CompletionList(Pane):
             self.token = token
 
     def __init__(self, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._completions: tuple[Completion, ...] = ()
         self._below: tuple[Span, ...] = ()
         self._target: int | None = None

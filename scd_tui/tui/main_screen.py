@@ -264,6 +264,11 @@ class MainScreen(Screen[None]):
         lines = describe(item, store, state, label, self.feature.text_width)
         self.feature.show(lines, top=top)
 
+    def draw_feature_again(self) -> None:
+        """More is known of the row: say so where one is reading. While one moves, rest will draw it."""
+        if self._rest is None:
+            self.draw_feature(top=False)
+
     # --- panes --------------------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:

@@ -125,7 +125,7 @@ class PromptList(Pane):
             self.prompt = prompt
 
     def __init__(self, sets: Iterable[PromptSet], *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self.rows = [
             row
             for group in sets

@@ -44,7 +44,7 @@ class TextPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = list_keys()
 
     def __init__(self, *, name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._lines: tuple[Line, ...] = ()
         self._links: dict[int, dict[str, str]] = {}
 

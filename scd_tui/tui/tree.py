@@ -88,7 +88,7 @@ class CircuitTree(Pane):
         *,
         name: str,
     ) -> None:
-        super().__init__(id=name)
+        super().__init__(name=name)
         self._label = label
         self._hint = hint
         self.rows = Rows(label=label)

@@ -116,6 +116,11 @@ class Pane(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {*INK_CLASSES, "pane--cursor", "pane--blurred"}
     ALLOW_SELECT = False
 
+    def __init__(self, *, name: str) -> None:
+        super().__init__(id=name)
+        self._drawn: dict[int, Strip] = {}
+        """The lines that were drawn last, by their place on the screen."""
+
     @property
     def line_count(self) -> int:
         raise NotImplementedError
@@ -155,6 +160,12 @@ class Pane(ScrollView, can_focus=True):
         if regions:
             self.refresh(*regions)
 
+    def redraw_changed(self) -> None:
+        """Draw those lines again that look otherwise than when they were drawn."""
+        top, height = self.scroll_offset.y, self.size.height
+        drawn = ((y, strip) for y, strip in self._drawn.items() if y < height)
+        self.redraw(*(top + y for y, strip in drawn if self._strip(y) != strip))
+
     def keep_visible(self, y: int) -> None:
         """Have line `y` on the screen. One that is just beyond the edge brings half a page with it.
 
@@ -171,6 +182,10 @@ class Pane(ScrollView, can_focus=True):
         self.scroll_to(y=max(0, to), animate=False, force=True)
 
     def render_line(self, y: int) -> Strip:
+        strip = self._drawn[y] = self._strip(y)
+        return strip
+
+    def _strip(self, y: int) -> Strip:
         width = self.scrollable_content_region.width
         index = y + self.scroll_offset.y
         if index >= self.line_count:

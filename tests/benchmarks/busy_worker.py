@@ -1,12 +1,16 @@
 """A worker that makes a circuit of as many rows as it is told to, and then computes for ever.
 
 It computes as the real one does at full load: matrix products on all cores but one, at its niceness.
+Asked for an ablation, it tells one measured effect after the other, as the background does.
 """
 
 import sys
 import threading
+import time
 from pathlib import Path
 
+MEASURED = 100
+"""Effects that are told after an ablation was asked for."""
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -49,6 +53,16 @@ def main() -> None:
             send(p.Attributed(request=request.request, circuit=large_circuit(rows)))
             if busy:
                 threading.Thread(target=compute, daemon=True).start()
+        elif isinstance(request, p.Ablate):
+            send(p.Failed(request=request.request, kind="cancelled", message=""))
+            strongest = [node for node in large_circuit(rows).nodes if node.top]
+            strongest.sort(key=lambda node: -abs(node.effect))
+            for done, node in enumerate(strongest[:MEASURED], 1):
+                exact = {node.id: 0.9 * node.effect}
+                send(
+                    p.Measured(request=request.circuit, exact=exact, done=done, total=MEASURED + 1)
+                )
+                time.sleep(0.02)
         elif isinstance(request, p.Inspect):
             send(p.Failed(request=request.request, kind="cancelled", message=""))
         else:

@@ -4,13 +4,17 @@ Bytes, memory and ratios within one run are asserted. Times depend on what else 
 reported (`pytest -s tests/benchmarks/test_screen.py` prints them).
 """
 
+import os
 import statistics
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from benchmarks.driven import LEAST, Driven, on_rows, p95
 
 MOVE_BYTES, DETAIL_BYTES, PAGE_BYTES = 1_500, 8_000, 20_000
+EFFECT_BYTES = 600
+"""For one effect that was measured: its row, and the line that counts."""
 MEMORY_MB = 80
 MOVING = 0.03
 """Seconds from the answer to a key to the next: a key that is held down."""
@@ -67,6 +71,35 @@ def test_bytes_of_moves_pages_rest_and_idle(large: Driven, report: Report) -> No
     assert statistics.median(pages) <= PAGE_BYTES
     report("bytes a page, median", statistics.median(pages))
     assert large.read(0.8) == b"", "nothing is written at rest, whatever the worker does"
+
+
+def test_effects_that_arrive_cost_their_rows_and_a_move_meanwhile_its_own(
+    report: Report,
+) -> None:
+    """A hundred exact effects, fifty a second: what each writes, at rest and beside a moving cursor."""
+    for app in unfolded(300, busy=False):
+        app.key(b"gjj", 0.5)
+        app.rest()
+        before = len(app.output)
+        app.key(b"x", 0.3)
+        written = bytes(app.output[before:])
+        report("bytes while 100 exact effects arrive", len(written))
+        assert b"99/101" in written or b"100/101" in written, "they did arrive"
+        assert len(written) <= 100 * EFFECT_BYTES
+        app.rest()
+        app.key(b"j", 0.5)
+        os.write(app.fd, b"x")
+        before, moves = len(app.output), 0
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            os.write(app.fd, b"j" if moves % 20 < 10 else b"k")
+            moves += 1
+            app.read(0.02)
+            time.sleep(0.05)
+            app.rest(0)
+        own = (len(app.output) - before - len(written)) / moves
+        report("bytes a move meanwhile, without what arrives", round(own))
+        assert own <= MOVE_BYTES
 
 
 def test_a_key_takes_no_longer_on_fifty_thousand_rows(
