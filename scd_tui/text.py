@@ -10,8 +10,18 @@ import re
 import unicodedata
 
 _NAMED = {"\n": "⏎", "\t": "⇥"}
+_MARKS = frozenset({"Mn", "Me"})
+"""Signs that are drawn over the one before them."""
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi, zero-width), surrogate, private, unassigned, line and paragraph separators."""
+
+
+def _changes_width(code: int) -> bool:
+    """Whether terminals disagree on how wide the character before it is then.
+
+    Variation selectors and skin tones: what one draws in two cells another draws in one, or in four.
+    """
+    return 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF or 0x1F3FB <= code <= 0x1F3FF
 
 
 def _spell(character: str) -> str:
@@ -28,7 +38,7 @@ class _Visible(dict[int, str]):
         character = chr(code)
         if character in _NAMED:
             shown = _NAMED[character]
-        elif unicodedata.category(character) in _UNSAFE_CATEGORIES:
+        elif unicodedata.category(character) in _UNSAFE_CATEGORIES or _changes_width(code):
             shown = _spell(character)
         else:
             shown = character
@@ -42,9 +52,11 @@ _TABLE = _Visible()
 def visible(text: str) -> str:
     """Return `text` with every control, format and unassigned character spelled out.
 
-    Newline and tab become `⏎` and `⇥`; the rest `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`.
+    Newline and tab become `⏎` and `⇥`; the rest `\\xNN`, `\\uNNNN` or `\\UNNNNNNNN`. A mark that would
+    be drawn over what stands before the text is drawn over `◌`.
     """
-    return text.translate(_TABLE)
+    shown = text.translate(_TABLE)
+    return "◌" + shown if shown and unicodedata.category(shown[0]) in _MARKS else shown
 
 
 _SPELLED = re.compile(r"(?:\\x[89a-f][0-9a-f])+")

@@ -34,3 +34,14 @@ def test_characters_that_tokens_split_are_whole_again() -> None:
     assert "日" not in "".join(texts)
     assert whole("".join(texts)) == " 日😀!\\xff"
     assert whole("\\x1b \\xzz café") == "\\x1b \\xzz café", "what spells no bytes of UTF-8 stays"
+
+
+def test_what_terminals_draw_in_other_widths_is_spelled_out() -> None:
+    assert visible("❤\ufe0f") == "❤\\ufe0f"
+    assert visible("👍\U0001f3fd") == "👍\\U0001f3fd"
+    assert visible("👩\u200d👧") == "👩\\u200d👧"
+    assert visible("e\u0301 日本語 🇫🇷") == "e\u0301 日本語 🇫🇷"
+
+
+def test_a_mark_is_not_drawn_over_what_stands_before_it() -> None:
+    assert visible("\u0301x") == "◌\u0301x" == visible(visible("\u0301x"))

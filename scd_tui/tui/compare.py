@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -16,7 +17,7 @@ from scd_tui.history import target_words
 from scd_tui.numbers import bar, percent, signed
 from scd_tui.text import visible
 from scd_tui.tui.bindings import compare_keys
-from scd_tui.tui.ink import Line, Span, cut_start, fit, pad
+from scd_tui.tui.ink import Line, Span, cut, cut_start, fit, pad
 from scd_tui.tui.lines import key_hints
 from scd_tui.tui.paint import tone
 from scd_tui.tui.view import Bar, Pane
@@ -124,13 +125,16 @@ def heads(width: int) -> list[Span]:
 
 def side_line(name: str, circuit: Circuit, value: float, width: int) -> Line:
     """Which circuit stands on a side."""
-    words = visible(target_words(circuit))
-    room = max(8, width - len(words) - 20)
+    number = f" {signed(value)} "
+    room = width - cell_len(name) - 5 - cell_len(number)
+    prompt = visible(circuit.prompt)
+    # Both give way where there is no room for both, each at most half; the value never does.
+    words = cut(visible(target_words(circuit)), max(room // 2, room - cell_len(prompt)))
     return (
         (f" {name} ", "key"),
-        (cut_start(visible(circuit.prompt), room), "text"),
+        (cut_start(prompt, room - cell_len(words)), "text"),
         (f" → {words}", "towards"),
-        (f" {signed(value)}", "text"),
+        (number, "text"),
     )
 
 

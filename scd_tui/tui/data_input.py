@@ -17,7 +17,7 @@ MAXIMUM_PASTE = 100_000
 
 def glyph(character: str) -> str:
     """One visible character for one: control pictures for controls, `�` for other unsafe ones."""
-    shown = visible(character)
+    shown = visible("_" + character)[1:]  # a mark stays one, over what is typed before it
     if len(shown) == 1:
         return shown
     code = ord(character)

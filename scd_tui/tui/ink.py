@@ -61,7 +61,13 @@ def cut_start(text: str, width: int) -> str:
     """The end of `text` in at most `width` terminal cells, with `…` where something is missing."""
     if cell_len(text) <= width:
         return text
-    return "…" + cut(text[::-1], width)[:-1][::-1] if width > 0 else ""
+    if width <= 0:
+        return ""
+    end = cut(text[::-1], width)[:-1][::-1]
+    # A mark whose letter is cut off would be drawn over the sign for what is missing.
+    while end and get_character_cell_size(end[0]) == 0:
+        end = end[1:]
+    return "…" + end
 
 
 def pad(text: str, width: int) -> str:

@@ -50,7 +50,7 @@ class LinkScreen(ModalScreen[None]):
     def _fill(self) -> None:
         pane = self.query_one(TextPane)
         width = pane.text_width
-        lines: list[Line] = [*wrap([(self._about, "text")], width), ()]
+        lines: list[Line] = [*wrap([(visible(self._about), "text")], width), ()]
         link = visible(self._link)
         lines += [((link[at : at + width], "name"),) for at in range(0, len(link), width)]
         pane.show(lines, top=False)

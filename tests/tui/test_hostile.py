@@ -2,20 +2,33 @@
 
 import asyncio
 import unicodedata
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tui.samples import COMPLETIONS, LAST, MODEL, PROMPT, TOKENS, Records, circuit
+from rich.cells import cell_len, get_character_cell_size
+from textual.pilot import Pilot
+from tui.driving import press, run, settle
+from tui.samples import COMPLETIONS, LAST, MODEL, PROMPT, TOKENS, FakeWorker, Records, circuit
 from tui.screen import dump, make_app
-from tui.test_app import settle
+from tui.scripted import answer
 
+from scd_tui.catalog.choice import Choice
 from scd_tui.graph import Circuit, Token
-from scd_tui.tui.data_input import glyphs
+from scd_tui.history import History, View
+from scd_tui.text import visible
+from scd_tui.tui import models
+from scd_tui.tui.app import ScdApp
+from scd_tui.tui.compare import CompareScreen
+from scd_tui.tui.data_input import DataInput, glyphs
 from scd_tui.tui.detail import describe, peek, title
 from scd_tui.tui.ink import plain
 from scd_tui.tui.paint import Columns, row
+from scd_tui.tui.quick_list import LinkScreen
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
@@ -144,6 +157,106 @@ def test_what_is_pasted_reaches_the_model_byte_for_byte() -> None:
             assert request.prompt == "one\ntwo\x1b[31m"
 
     asyncio.run(main())
+
+
+CLUSTERS = "é e\u0301 \u0301x 日本語 👨\u200d👩\u200d👧 🇫🇷 👍🏽 ❤\ufe0f 1\ufe0f\u20e3 "
+CLUSTERS += "אבג \u202eabc\u202c \t\n"
+LONG = "日本語e\u0301🙂ab " * 50
+
+
+def spoilt(value: Any, text: str) -> Any:
+    """A message of the worker with `text` for every token."""
+    if isinstance(value, Token):
+        return msgspec.structs.replace(value, text=text)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: spoilt(getattr(value, name), text) for name in value.__struct_fields__}
+        return type(value)(**fields)
+    return tuple(spoilt(one, text) for one in value) if isinstance(value, tuple) else value
+
+
+def sound(app: Any, width: int) -> str:
+    """The screen, whose every line is as wide as the screen and safe to draw."""
+    screen = dump(app)
+    assert not unsafe(screen)
+    for line in screen.splitlines():
+        assert cell_len(line) == sum(map(get_character_cell_size, line)) == width, line
+    return screen
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [(CLUSTERS + MARKUP + ESCAPES, (120, 35)), (LONG, (80, 24))],
+    ids=["mixed", "long"],
+)
+def test_every_screen_keeps_its_lines_whatever_the_text(
+    text: str, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = size[0]
+    start = visible(text)[:3]
+
+    def answering(worker: FakeWorker, request: p.Request) -> None:
+        emit = SimpleNamespace(emit=lambda event: worker.emit(spoilt(event, text)))
+        answer(emit, request)  # type: ignore[arg-type]
+
+    def choices(device: str) -> list[Choice]:
+        return [
+            Choice(reference=text, state="absent", about=text, why=text, repositories=(text,)),
+            Choice(reference=f"{text}2", state="broken", why=text),
+        ]
+
+    monkeypatch.setattr(models, "_all", choices)
+    history = History(tmp_path / "past")
+    history.save(evil_circuit(text), View())
+    clean = msgspec.structs.replace(evil_circuit(text), prompt=f"{text} other")
+    history.save(clean, View())
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        assert start in sound(app, width), "the prompt line and the tree"
+        await press(pilot, "g", "j", "j", "d")
+        sound(app, width)  # an edge with its heads
+        await press(pilot, "a", "n")
+        app.screen.query_one(DataInput).value = text
+        await press(pilot, "enter")
+        sound(app, width)
+        await press(pilot, "U")
+        app.screen.query_one(DataInput).value = text
+        await press(pilot, "enter")
+        supers = [line for line in sound(app, width).splitlines() if "◆ " in line]
+        assert supers and "…" in supers[0], "what is cut off is marked"
+        for pane in ("3", "1", "2"):
+            await press(pilot, pane)
+            sound(app, width)
+        await press(pilot, "G", "g", "j", "h", "j", "j", "j", "a")
+        for keys in (("asterisk",), ("V",), ("v",), ("t",), ("colon",), ("o",), ("m",)):
+            await press(pilot, *keys)
+            sound(app, width)
+            if keys == ("t",):
+                app.screen.query_one("#target", DataInput).value = text[:40]
+                await settle(pilot)
+                sound(app, width)
+            if keys == ("m",):
+                await press(pilot, "enter")
+                sound(app, width)
+            if len(app.screen_stack) > 1:
+                await press(pilot, "escape")
+        await press(pilot, "D", "enter")
+        assert isinstance(app.screen, CompareScreen)
+        sides = sound(app, width).splitlines()[:2]
+        assert all(name in side for name, side in zip([" A ", " B "], sides, strict=True))
+        assert all("+3.210" in side for side in sides), "the values stay, whatever is cut"
+        await press(pilot, "escape")
+        app.push_screen(LinkScreen(f"https://example.org/{text}", text, lambda link: None))
+        await settle(pilot)
+        sound(app, width)
+
+    run(
+        test,
+        size,
+        prompt=text,
+        answering=answering,
+        records=Records(text.replace("{", "").replace("}", "")),
+        history=history,
+    )
 
 
 def test_the_sample_is_what_the_other_tests_take_it_for() -> None:

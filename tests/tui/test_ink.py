@@ -67,3 +67,8 @@ def test_pieces_flow_and_are_torn_only_where_they_are_wider_than_a_line(
         if cell_len(piece.rstrip(" ")) <= width - 2:
             assert any(piece.rstrip(" ") in text for text in texts)
     assert "".join("".join(texts).split()) == "".join(("name" + "".join(pieces)).split())
+
+
+def test_a_start_that_is_cut_off_takes_its_marks_with_it() -> None:
+    assert cut_start("abe\u0301cd", 3) == "…cd"
+    assert cut_start("abe\u0301cd", 4) == "…e\u0301cd"
