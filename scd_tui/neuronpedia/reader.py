@@ -96,6 +96,7 @@ class Reader:
         self._cache: Keeps | None = None
         self._ready = False
         self._known: dict[Feature, Entry] = {}
+        self._not_kept: set[Feature] = set()
         self._unread: dict[Feature, None] = {}
         self._wanted: tuple[Feature, ...] = ()
         self._open: Feature | None = None
@@ -111,7 +112,7 @@ class Reader:
         """Look these up, what is looked at first; what was wanted before and is not here is not."""
         with self._changed:
             self._wanted = tuple(dict.fromkeys(features))
-            self._unread = dict.fromkeys(f for f in self._wanted if f not in self._known)
+            self._unread = dict.fromkeys(f for f in self._wanted if not self._looked_for(f))
             self._requeue()
             self._wake()
 
@@ -119,15 +120,16 @@ class Reader:
         """Look up everything about this feature, and no longer about the one before."""
         with self._changed:
             self._open = feature
-            if feature is not None and feature not in self._known:
+            if feature is not None and not self._looked_for(feature):
                 self._unread = {feature: None, **self._unread}
             self._requeue()
             self._wake()
 
     def try_again(self) -> None:
-        """Do not wait any longer for what went wrong to mend."""
+        """Do not wait any longer for what went wrong to mend, and read the cache again."""
         with self._changed:
             self._queue.try_again()
+            self._not_kept.clear()  # another process may have fetched them meanwhile
             self._requeue()
             self._wake()
 
@@ -156,6 +158,10 @@ class Reader:
             self._changed.notify_all()
         if self._client is not None:
             self._client.close()
+
+    def _looked_for(self, feature: Feature) -> bool:
+        """Whether the cache was read for a feature, or need not be."""
+        return feature in self._known or feature in self._not_kept
 
     # --- the threads --------------------------------------------------------------------------
 
@@ -224,6 +230,7 @@ class Reader:
             for feature in features:
                 self._unread.pop(feature, None)
             self._known.update(found)
+            self._not_kept.update(feature for feature in features if feature not in found)
             self._requeue()
             self._changed.notify_all()
         self._tell(found)

@@ -36,6 +36,7 @@ from scd_tui.tui.choice import Choice
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux, route
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.fetching import Fetching
+from scd_tui.tui.garbage import collect_nothing, collect_what_is_new
 from scd_tui.tui.hints import key_sections, shown
 from scd_tui.tui.ink import cut, plain
 from scd_tui.tui.keeping import Keeper
@@ -102,7 +103,10 @@ class Palette(CommandPalette):
 
 
 class ScdApp(Walking, Trying):
-    """Circuits behind completions. With a `circuit`, no worker is started until one is asked for."""
+    """Circuits behind completions. With a `circuit`, no worker is started until one is asked for.
+
+    `on_shown` is called once the first frame has been drawn.
+    """
 
     TITLE = "scd-tui"
     CSS_PATH = "app.tcss"
@@ -126,6 +130,7 @@ class ScdApp(Walking, Trying):
         problem: str = "",
         history: History | None = None,
         save_to: Path | None = None,
+        on_shown: Callable[[], None] = lambda: None,
     ) -> None:
         # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
         super().__init__(ansi_color=None if colour else True)
@@ -137,6 +142,7 @@ class ScdApp(Walking, Trying):
         self._ascii = None if unicode else AsciiFilter()
         self._first_prompt = prompt
         self._save_to = save_to
+        self._on_shown = on_shown
         self._new_worker = worker
         self._worker: Worker | None = None
         self._worker_number = 0
@@ -212,6 +218,7 @@ class ScdApp(Walking, Trying):
 
     def _begin(self) -> None:
         """The first frame has been drawn: now start what takes time."""
+        self._on_shown()
         main = self.main
         for problem in self._problems:
             self.notify(
@@ -340,7 +347,7 @@ class ScdApp(Walking, Trying):
     # --- labels and records -------------------------------------------------------------------
 
     def _labelled(self) -> None:
-        self.main.circuit_tree.redraw_changed()
+        self.main.circuit_tree.labels_changed()
         self.main.draw_lines()
 
     @on(MainScreen.Rested)
@@ -662,6 +669,7 @@ def run_app(
     for name in ("COLUMNS", "LINES"):
         # Exported ones would be believed before the terminal, and resizing would have no effect.
         os.environ.pop(name, None)
+    collect_nothing()
     config, problem = read_config()
     history = History(state_path() / "circuits", config.history)
     model = model or config.model or _last_model(history)
@@ -684,6 +692,7 @@ def run_app(
         config=config,
         problem=problem,
         history=history,
+        on_shown=collect_what_is_new,
     )
     app.run(mouse=switched(config.mouse, not over_ssh(os.environ)))
     return app.return_code or 0

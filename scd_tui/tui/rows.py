@@ -338,6 +338,12 @@ class Rows:
         self._exempt.clear()
         self._relist(current)
 
+    def search_again(self) -> bool:
+        """Take in what has become known of nodes. Returns whether other rows match the filter now."""
+        before, matched = self.visible, self.matches
+        self._relist(self.current)
+        return (self.visible, self.matches) != (before, matched)
+
     def _matches(self, item: Item, needle: str, found: dict[NodeId, bool]) -> bool:
         if item.node is None or item.kind == "note":
             return False

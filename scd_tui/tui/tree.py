@@ -174,6 +174,13 @@ class CircuitTree(Pane):
         self.rows.update()
         self._changed()
 
+    def labels_changed(self) -> None:
+        """More is known of nodes: draw the rows that say so, and those that the filter now finds."""
+        if self.rows.filter and self.rows.search_again():
+            self._changed()
+        else:
+            self.redraw_changed()
+
     def upstream_changed(self, node: NodeId) -> None:
         self.rows.update_node(node)
         self._changed()

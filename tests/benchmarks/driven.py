@@ -1,6 +1,7 @@
 """The real app in a pseudo-terminal, driven key by key: what it writes, and when."""
 
 import fcntl
+import math
 import os
 import pty
 import select
@@ -11,8 +12,11 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+
+import pyte
 
 ROOT = Path(__file__).parents[2]
 LEAST = """
@@ -42,15 +46,27 @@ def on_rows(rows: int, busy: bool) -> "Driven":
 
 
 class Driven:
-    """Python code in a terminal of `size` (lines, columns)."""
+    """Python code in a terminal of `size` (lines, columns), with `environment` added to ours.
 
-    def __init__(self, code: str, *arguments: str, size: tuple[int, int] = (40, 120)) -> None:
+    `chunks` is what it wrote, piece by piece, and when (by `time.perf_counter`).
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *arguments: str,
+        size: tuple[int, int] = (40, 120),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         words = [sys.executable, "-c", code, *arguments]
+        self.size = size
         self.output = bytearray()
+        self.chunks: list[tuple[float, bytes]] = []
         self.started = time.perf_counter()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", PYTHONPATH=str(ROOT))
+            os.environ.update(environment)
             # Compiled once, as an installed program is, wherever the tests are run.
             os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
             os.environ["PYTHONPYCACHEPREFIX"] = str(
@@ -70,6 +86,7 @@ class Driven:
             time.sleep(seconds)
             return b""
         self.output += chunk
+        self.chunks.append((time.perf_counter(), chunk))
         return chunk
 
     def until(self, text: bytes, seconds: float = 60) -> float:
@@ -98,6 +115,15 @@ class Driven:
             count += len(chunk)
             wait = quiet
         return first, last, count
+
+    def screens(self) -> Iterator[tuple[float, float, list[str]]]:
+        """What a terminal has shown, in turn: from when, until when (or for ever), and its lines."""
+        screen = pyte.Screen(*reversed(self.size))
+        stream = pyte.ByteStream(screen)
+        ends = [when for when, _ in self.chunks[1:]]
+        for (when, chunk), end in zip(self.chunks, [*ends, math.inf], strict=True):
+            stream.feed(chunk)
+            yield when, end, screen.display
 
     def resident_mb(self) -> float:
         """Resident memory of the app's own process, in MB."""

@@ -155,6 +155,7 @@ class Handler(BaseHTTPRequestHandler):
                 service.answer(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        service.answers.append((time.perf_counter(), self.path))
 
     def reply(
         self, status: int, content: bytes, kind: str = "application/json", **more: str
@@ -182,13 +183,15 @@ class Handler(BaseHTTPRequestHandler):
 class Service:
     """What the server has, what it was asked, and what is to go wrong.
 
-    `files` are the bulk files by name. `remaining` is said with every answer, where it is not None.
+    `answers` are the paths that were answered, and when by `time.perf_counter`. `files` are the bulk
+    files by name. `remaining` is said with every answer, where it is not None.
     """
 
     def __init__(self, width: int = 32_768) -> None:
         self.width = width
         self.unknown: set[tuple[str, int]] = set()
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answers: list[tuple[float, str]] = []
         self.faults: deque[Fault | None] = deque()
         self.always: Fault | None = None
         self.latency = 0.0

@@ -236,6 +236,33 @@ def test_the_cache_is_read_while_a_request_is_under_way(
     second.reader.close()
 
 
+def test_the_cache_is_read_once_for_what_is_not_in_it_and_again_when_asked_to(
+    service: Running, tmp_path: Path
+) -> None:
+    bench = Bench(service, tmp_path / "np", asks=False)
+    asked: list[Feature] = []
+
+    class Counting(Cache):
+        def get_many(self, features):  # type: ignore[no-untyped-def]
+            asked.extend(features := list(features))
+            return super().get_many(features)
+
+    bench.reader._new_cache = lambda: Counting(tmp_path / "np", service.url)
+    for _ in range(3):
+        bench.reader.want([named(1), named(2)])
+        bench.until(lambda: bench.reader.status().queued == 0)
+    assert asked == [named(1), named(2)]
+    other = Bench(service, tmp_path / "np")
+    other.reader.want([named(1)])
+    other.until(lambda: len(other.told) == 1)
+    other.reader.close()
+    time.sleep(0.1)
+    bench.reader.try_again()
+    bench.reader.want([named(1), named(2)])
+    bench.until(lambda: named(1) in bench.told)
+    bench.reader.close()
+
+
 def test_a_mistake_of_ours_is_a_problem_and_not_the_end(service: Running, bench: Bench) -> None:
     class Broken(Client):
         def brief(self, features):  # type: ignore[no-untyped-def]

@@ -9,73 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 from neuronpedia import loopback
-from neuronpedia.loopback import SOURCES, Running, running
+from neuronpedia.loopback import Running, running
 from textual.pilot import Pilot
-from tui.samples import COMPLETIONS, LAST, LEAVES, PROMPT, TOKENS
+from tui.gpt2_size import full_size
+from tui.samples import TOKENS
 from tui.screen import dump, make_app
 
-from scd_tui.graph import (
-    Circuit,
-    Marks,
-    ModelIdentity,
-    Node,
-    Settings,
-    Site,
-    SiteSummary,
-    Target,
-    feature_id,
-)
+from scd_tui.graph import Marks
 from scd_tui.neuronpedia.address import Addresses
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.fetching import Fetching
 
-KINDS = {"att": "attn_out", "mlp": "mlp_out", "res_post": "resid_post"}
-SITES = {
-    Site(int(source.split("-")[0]), KINDS[source.split("-")[1].removesuffix("_32k")]): source  # type: ignore[arg-type]
-    for source in SOURCES
-}
 NEEDED_SECONDS = 1.0
 Test = Callable[[ScdApp, Pilot[int]], Awaitable[None]]
-
-
-def full_size(**changes: Any) -> Circuit:
-    """360 features over 36 sources, as a circuit of GPT-2 small has them."""
-    model = ModelIdentity(
-        name="gpt2-small",
-        revision="1",
-        dictionaries="v5-32k",
-        dictionaries_revision="1",
-        device="cpu",
-        layers=12,
-        context=64,
-        vocabulary=50257,
-        sites=tuple(SITES),
-        sources={str(site): source for site, source in SITES.items()},
-        neuronpedia="gpt2-small",
-    )
-    target = Target("diff", LAST, COMPLETIONS[0], COMPLETIONS[1], True)
-    nodes = [Node(target.root, 3.21, 0.0)]
-    for layer, site in enumerate(SITES):
-        nodes += [
-            Node(feature_id(site, 100 * layer + n, LAST - n % 3), 2.0 - n / 10, 1.5, top=True)
-            for n in range(10)
-        ]
-    made = Circuit(
-        prompt=PROMPT,
-        tokens=TOKENS,
-        model=model,
-        settings=Settings(),
-        target=target,
-        metric_value=3.21,
-        share_explained=0.78,
-        completions=COMPLETIONS,
-        sites=tuple(SiteSummary(site, 2.5, -0.2, 0.05, 0.5, 0.9, 140) for site in reversed(SITES)),
-        nodes=(*nodes, *LEAVES),
-        edges=(),
-        expanded=(),
-        seconds={},
-    )
-    return msgspec.structs.replace(made, **changes)
 
 
 @pytest.fixture
