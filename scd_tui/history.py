@@ -55,7 +55,10 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words."""
+    """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words.
+
+    `given` is how its model was named when it was loaded, which can be a folder's path.
+    """
 
     key: str
     when: float
@@ -66,6 +69,7 @@ class Entry(msgspec.Struct, frozen=True):
     dictionaries: str
     nodes: int
     marked: int = 0
+    given: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -145,7 +149,7 @@ class History:
         except ValueError as error:
             raise InputError(f"that circuit cannot be read: {error}") from None
 
-    def save(self, circuit: Circuit, view: View) -> Entry | None:
+    def save(self, circuit: Circuit, view: View, given: str = "") -> Entry | None:
         """Keep a circuit, in place of an earlier answer to its question. Raises OSError."""
         if not self._keep:
             return None
@@ -158,6 +162,7 @@ class History:
             model=circuit.model.name,
             dictionaries=circuit.model.dictionaries,
             nodes=len(circuit.nodes),
+            given=given,
         )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)

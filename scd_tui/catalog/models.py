@@ -93,6 +93,17 @@ def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
     return _named(name, wanted)
 
 
+def absolute(reference: str) -> str:
+    """The same text with its paths from the root on, so that it means the same in another folder."""
+    name, wanted = _parted(reference)
+    folder = wanted is not None and _is_folder(wanted)
+    if name.endswith(".toml") or (folder and _is_folder(name)):
+        name = str(Path(name).expanduser().absolute())
+    if wanted is None:
+        return name
+    return f"{name}:{Path(wanted).expanduser().absolute() if folder else wanted}"
+
+
 def _parted(reference: str) -> tuple[str, str | None]:
     """What stands before and after the last colon, unless the whole is a path."""
     name, colon, wanted = reference.rpartition(":")

@@ -75,9 +75,11 @@ def run(argv: Sequence[str]) -> int:
 
     model = model_reference(arguments)
     if model:
-        from scd_tui.catalog.models import find
+        from scd_tui.catalog.models import absolute, find
 
         find(model)
+        # A past circuit is made again from wherever the app is started then.
+        model = absolute(model)
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(reason)
     from scd_tui.tui.app import run_app

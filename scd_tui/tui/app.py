@@ -516,12 +516,12 @@ class ScdApp(Walking, Trying):
         if (found := await asyncio.to_thread(work)) is not None:
             self.push_screen(CompareScreen(found[0], other, found[1]), chosen)
 
-    def _show(self, circuit: Circuit, view: View | None) -> None:
+    def _show(self, circuit: Circuit, view: View | None, given: str) -> None:
         """Show a circuit that was made before, as it was left."""
         self.labelling.learn(circuit)
         self._first_prompt = None
         self.main.prompt_line.value = circuit.prompt
-        restart = self.session.open(circuit)
+        restart = self.session.open(circuit, given)
         if view is not None:
             self.main.circuit_tree.restore(view)
         self.main.action_pane("circuit")

@@ -71,6 +71,8 @@ class Keeper:
         store = session.store.at_this_moment()
         top, current, look, labels = list(rows.top), rows.current, rows.look, dict(self._labels())
 
+        given = session.given(session.store.circuit.model)
+
         def work() -> None:
             view = view_of(top, current, kept_look(look, store))
             # What was done last may not have been told yet when the app is left.
@@ -80,7 +82,7 @@ class Keeper:
             assert circuit is not None
             explained = {**circuit.explanations, **labels}
             circuit = msgspec.structs.replace(circuit, explanations=explained)
-            self.history.save(circuit, view)
+            self.history.save(circuit, view, given)
             self._written = (view, store.marks)
 
         try:

@@ -169,15 +169,23 @@ class Session:
         self._asked: tuple[str, Choice] = ("", Choice())
         self._again = False
         self.experiments = Experiments(self, lambda: self._notice(Change.VALUES))
+        self._given: dict[tuple[str, ...], str] = {}
         self._has = self.wanted_model  # the model that the worker has, or was asked to load
         if circuit is not None:
             self._open(circuit)
 
-    def open(self, circuit: Circuit) -> bool:
+    def given(self, model: ModelIdentity) -> str:
+        """How just this model was named when it was loaded; "" if that is not known."""
+        return self._given.get(_exactly(model), "")
+
+    def open(self, circuit: Circuit, given: str = "") -> bool:
         """Show a circuit that was made before. The worker makes it again, if it has its model.
 
+        `given` is how its model was named then, if that is known: a folder has no name to find it by.
         Returns whether another model is to be loaded for that: the worker is to be started again.
         """
+        if given:
+            self._given.setdefault(_exactly(circuit.model), given)
         self._stop_making()
         other = self.wanted_model != self._named(circuit.model)
         if self._shown is not None:
@@ -208,6 +216,8 @@ class Session:
 
     def _named(self, model: ModelIdentity) -> str:
         """What is to be loaded for a circuit's model: just what the worker was asked for, if that is it."""
+        if given := self.given(model):
+            return given
         has = self._identity
         if has is None:  # not loaded yet: a name alone stands for the usual set
             return self._has if self._has == model.name else model.reference
@@ -614,6 +624,7 @@ class Session:
     def _loaded(self, event: Loaded) -> None:
         self.phase, self.model, self._identity = "ready", event.model, event.model
         self._loading, self.busy, self._loaded_by = None, None, event.request
+        self._given[_exactly(event.model)] = self._has
         self.say("")
         self.redo()
         if event.notes:
@@ -710,6 +721,9 @@ class Session:
             self._notice(Change.UPSTREAM, node)
         elif event.request == self._loading:
             self._loading = None
+            circuit = self.store.circuit
+            if circuit is not None and self._has == self._named(circuit.model):
+                why += "; scd-tui --model, with where it is now, and then o, goes on with it"
             self.say(f"the model was not loaded: {why}", "bad")
         elif event.request in (self._making, self._completing):
             self._completing = None
@@ -728,3 +742,8 @@ class Session:
 
     def _notice(self, change: Change, node: NodeId | None = None) -> None:
         self._listener(Notice(change, node))
+
+
+def _exactly(model: ModelIdentity) -> tuple[str, ...]:
+    """What tells a model and its dictionaries from all others, whatever they are called."""
+    return (model.name, model.revision, model.dictionaries, model.dictionaries_revision)

@@ -8,7 +8,7 @@ from tiny import write_dictionaries, write_model
 
 from scd_tui.attribution.load import load
 from scd_tui.catalog import models
-from scd_tui.catalog.models import everything, find, from_folders, names, site_of_hook
+from scd_tui.catalog.models import absolute, everything, find, from_folders, names, site_of_hook
 from scd_tui.catalog.spec import HubModel
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
@@ -196,3 +196,16 @@ def test_everything_lists_each_model_s_usual_set_first() -> None:
     assert len(set(listed)) == len(listed)
     of_gpt2 = [reference for reference in listed if reference.startswith("gpt2-small:")]
     assert of_gpt2[0] == "gpt2-small:v5-32k" and "gpt2-small:res-jb" in of_gpt2
+
+
+def test_a_reference_means_the_same_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert absolute("./mine:own") == f"{tmp_path / 'mine'}:{tmp_path / 'own'}"
+    assert absolute("mine.toml") == str(tmp_path / "mine.toml")
+    assert absolute("mine.toml:usual") == f"{tmp_path / 'mine.toml'}:usual"
+    assert absolute("gpt2-small:own") == f"gpt2-small:{tmp_path / 'own'}"
+    for name in ("demo", "gpt2-small:res-jb", f"{tmp_path / 'mine'}:{tmp_path / 'own'}"):
+        assert absolute(name) == name

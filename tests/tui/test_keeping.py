@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from tui.samples import COMPLETIONS, PROMPT, SITES, FakeWorker, circuit, site_nodes
+from tui.samples import COMPLETIONS, MODEL, PROMPT, SITES, FakeWorker, circuit, site_nodes
 from tui.screen import dump, make_app
 from tui.scripted import answer
 from tui.test_app import run, settle
@@ -386,6 +386,51 @@ def test_a_circuit_of_another_model_starts_a_worker_for_it(history: History) -> 
         assert 'Circuit for " way"' in dump(app)
 
     run(test, workers=workers, history=history)
+
+
+def from_a_folder(worker: FakeWorker, request: p.Request) -> None:
+    """Has a model that no name finds, in a folder that may be gone."""
+    mine = msgspec.structs.replace(MODEL, name="mine", dictionaries="own")
+    if isinstance(request, p.Load):
+        if request.model == "/there/mine:/there/own":
+            worker.emit(p.Loaded(request=request.request, model=mine))
+        else:
+            why = f"there is no model {request.model!r}"
+            worker.emit(p.Failed(request=request.request, kind="input", message=why))
+    elif isinstance(request, p.Attribute):
+        made = msgspec.structs.replace(circuit(prompt=request.prompt), model=mine)
+        worker.emit(p.Attributed(request=request.request, circuit=made))
+    else:
+        answer(worker, request)
+
+
+@pytest.mark.parametrize("kept_place", [True, False])
+def test_a_model_of_a_folder_is_loaded_from_there_again(history: History, kept_place: bool) -> None:
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await kept(app, pilot)
+
+    run(first, model="/there/mine:/there/own", history=history, answering=from_a_folder)
+    (entry,) = history.entries()
+    assert (entry.model, entry.given) == ("mine", "/there/mine:/there/own")
+    saved = history.load(entry.key)
+    assert b"/there" not in encode_circuit(saved.circuit), "a file to pass on has no path of ours"
+    if not kept_place:
+        history.save(saved.circuit, View())
+    workers: list[FakeWorker] = []
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        (load,) = workers[-1].of(p.Load)
+        if kept_place:
+            assert load.model == entry.given  # type: ignore[attr-defined]
+            assert workers[-1].of(p.Attribute)
+        else:
+            assert load.model == "mine:own"  # type: ignore[attr-defined]
+            assert "scd-tui --model, with where it is now" in app.session.message
+        assert app.session.prompt == PROMPT
+
+    run(second, prompt=None, history=history, answering=from_a_folder, workers=workers)
 
 
 def test_a_file_is_opened_by_its_name_or_path(tmp_path: Path) -> None:
