@@ -77,6 +77,8 @@ def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
     `dictionaries` names the set, or its folder, apart from it. Nothing is loaded or downloaded. Raises
     InputError, with the nearest names, when there is no such model or no such set.
     """
+    if "\0" in reference + (dictionaries or ""):
+        raise InputError("no model has a name with a NUL in it: see `scd-tui models`")
     name, wanted = _parted(reference)
     wanted = dictionaries or wanted
     if wanted and _is_folder(wanted):
@@ -107,16 +109,24 @@ def absolute(reference: str) -> str:
 def _parted(reference: str) -> tuple[str, str | None]:
     """What stands before and after the last colon, unless the whole is a path."""
     name, colon, wanted = reference.rpartition(":")
-    if not colon or Path(reference).exists():
+    if not colon or _there(reference):
         return reference, None
     return name, wanted or None
+
+
+def _there(path: str) -> bool:
+    """Whether there is such a file or folder; of what cannot be a path there is none."""
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than any name of a file
+        return False
 
 
 def _is_folder(text: str) -> bool:
     """Whether it means a folder, there or not, and no name."""
     if text.endswith(".toml"):
         return False
-    return os.sep in text or text.startswith((".", "~")) or Path(text).is_dir()
+    return os.sep in text or text.startswith((".", "~")) or (_there(text) and Path(text).is_dir())
 
 
 def _named(name: str, wanted: str | None) -> ModelSpec:

@@ -74,7 +74,7 @@ def _line(
 def _header(circuit: Circuit) -> list[RenderableType]:
     target, model = circuit.target, circuit.model
     lines = [
-        Text(f"{model.name} · {model.dictionaries} · {model.device}", style="dim"),
+        Text(visible(f"{model.name} · {model.dictionaries} · {model.device}"), style="dim"),
         Text.assemble(("prompt ", "dim"), visible(circuit.prompt)),
         *([Text(f"then   {forced_text(circuit)!r} was put after it")] if circuit.forced else []),
         Text(
@@ -99,7 +99,7 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"flow   {flow_words(circuit.flow)}"))
     if circuit.pruned is not None:
         lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
-    lines += [Text(f"note   {note}", style="yellow") for note in circuit.notes]
+    lines += [Text(f"note   {visible(note)}", style="yellow") for note in circuit.notes]
     return list(lines)
 
 

@@ -11,7 +11,7 @@ from scd_tui.graph import Completion
 from scd_tui.numbers import bar, probability
 from scd_tui.text import visible
 from scd_tui.tui.bindings import completion_keys
-from scd_tui.tui.ink import Line, Span, pad, wrap
+from scd_tui.tui.ink import Line, Span, pad, width_of, wrap
 from scd_tui.tui.view import Pane
 
 
@@ -84,7 +84,7 @@ class CompletionList(Pane):
             (pad(visible(token.text), max(4, room)), "token"),
             (probability(completion.probability, 6) + " ", "text"),
         ]
-        left = width - sum(len(text) for text, _ in spans)
+        left = width - width_of(spans)
         if left > 2:
             spans.append((bar(completion.probability, left), "dim"))
         return spans, y == self.cursor

@@ -1,6 +1,8 @@
 """Text from outside is data, wherever it comes from: it is shown, and does nothing else."""
 
 import asyncio
+import contextlib
+import io
 import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len, get_character_cell_size
+from rich.console import Console
 from textual.pilot import Pilot
 from tui.driving import press, run, settle
 from tui.samples import COMPLETIONS, LAST, MODEL, PROMPT, TOKENS, FakeWorker, Records, circuit
@@ -18,11 +21,14 @@ from tui.screen import dump, make_app
 from tui.scripted import answer
 
 from scd_tui.catalog.choice import Choice
+from scd_tui.catalog.models import find
+from scd_tui.errors import InputError
+from scd_tui.export.tree import render
 from scd_tui.graph import Circuit, Token
 from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui import models
-from scd_tui.tui.app import ScdApp
+from scd_tui.tui.app import ScdApp, _records_of
 from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.data_input import DataInput, glyphs
 from scd_tui.tui.detail import describe, peek, title
@@ -257,6 +263,18 @@ def test_every_screen_keeps_its_lines_whatever_the_text(
         records=Records(text.replace("{", "").replace("}", "")),
         history=history,
     )
+
+
+@pytest.mark.parametrize("text", [CLUSTERS + MARKUP + ESCAPES, LONG], ids=["mixed", "long"])
+def test_a_file_with_any_names_in_it_is_printed_safely_and_opened(text: str) -> None:
+    made = evil_circuit(text)
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(render(made))
+    printed = console.export_text()
+    assert not unsafe(printed) and visible(text)[:20] in printed
+    with contextlib.suppress(InputError):
+        find(made.model.reference)
+    assert _records_of(made.model.reference).label("a", 1) is None
 
 
 def test_the_sample_is_what_the_other_tests_take_it_for() -> None:
