@@ -105,9 +105,14 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
                     show=lambda name, done, total: bars.update(
                         part, description=name, completed=done, total=total
                     ),
-                    sleep=time.sleep, random=random.random,
+                    sleep=time.sleep, random=random.random, patient=source != sources[0],
+                    waiting=lambda why, seconds: console.print(
+                        f"{why}: next try in {seconds:.0f} s", markup=False, highlight=False
+                    ),
                 )  # fmt: skip
                 explained += status.explained
+                if not console.is_terminal:
+                    sys.stderr.write(f"{source}: {status.explained:,} explained features\n")
             except Fault as fault:
                 failed += 1
                 sys.stderr.write(f"scd-tui explanations: {source}: {fault.message}\n")

@@ -147,16 +147,20 @@ def fetch_source(
     show: Show = lambda source, done, total: None,
     sleep: Callable[[float], None],
     random: Callable[[], float],
+    waiting: Callable[[str, float], None] = lambda why, seconds: None,
+    patient: bool = True,
 ) -> SourceStatus:
     """Put all explanations of a source into the cache, going on where an earlier call stopped.
 
-    What fails in passing is tried again after a while. Raises Fault when that does not help, when
-    there are no files, or when the cache cannot be written.
+    What fails in passing is tried again after a while, and `waiting` is told why and for how many
+    seconds; unless `patient`, no connection at the first request is the end. Raises Fault
+    when that does not help, when there are no files, or when the cache cannot be written.
     """
     if not sendable(Feature(model, source, 0)):
         raise Fault("refused", f"{source!r} is not the name of a source")
-    again = _again(sleep, random)
-    names = again(lambda: files_of(transport, addresses, model, source))
+    again = _again(sleep, random, waiting)
+    first = again if patient else _again(sleep, random, waiting, offline=False)
+    names = first(lambda: files_of(transport, addresses, model, source))
     if not names:
         raise Fault("refused", f"there are no explanations of {model}/{source} to fetch")
     status = cache.source(model, source) or SourceStatus(model, source)
@@ -178,17 +182,23 @@ def fetch_source(
 
 
 def _again(
-    sleep: Callable[[float], None], random: Callable[[], float]
+    sleep: Callable[[float], None],
+    random: Callable[[], float],
+    waiting: Callable[[str, float], None],
+    offline: bool = True,
 ) -> Callable[[Callable[[], Any]], Any]:
+    passing = {"limited", "server", "slow", "page", *(["offline"] if offline else [])}
+
     def run(work: Callable[[], Any]) -> Any:
         backoff = Backoff(random)
         for left in reversed(range(TRIES)):
             try:
                 return work()
             except Fault as fault:
-                if not left or fault.kind not in ("offline", "limited", "server", "slow", "page"):
+                if not left or fault.kind not in passing:
                     raise
                 backoff.failed(fault, 0)
+                waiting(fault.message, backoff.wait(0))
                 sleep(backoff.wait(0))
         raise AssertionError
 

@@ -175,3 +175,21 @@ def test_the_command_fetches_says_and_forgets(
     service.files.clear()
     assert main(["explanations", "gpt2-small"]) == 1
     assert "there are no explanations of gpt2-small/0-att_32k-oai" in capsys.readouterr().err
+
+
+def test_no_network_is_told_at_once_and_other_waits_in_a_line(
+    service: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEURONPEDIA_BULK_URL", service.url)
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    for source in loopback.SOURCES:
+        fill(service, source, files=1)
+    service.faults.append(loopback.error_page)
+    assert main(["explanations", "gpt2-small"]) == 0
+    said = capsys.readouterr().err
+    assert "(HTTP 500): next try in" in said and f"{SOURCE}: 54 explained features" in said
+    waits.clear()
+    service.stop()
+    assert main(["explanations", "gpt2-small"]) == 1
+    assert "offline: 127.0.0.1 cannot be reached" in capsys.readouterr().err and waits == []
