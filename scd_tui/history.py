@@ -126,14 +126,15 @@ class History:
         return list(dict.fromkeys(entry.prompt for entry in self.entries()))
 
     def last_model(self) -> str | None:
-        """The model that was used last. Reads one file: the app asks before its first frame."""
+        """The model that was used last, as it was named. Reads one file: the app asks before its first
+        frame."""
         try:
             paths = sorted(
                 self._folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True
             )
         except OSError:
             return None
-        return next((entry.model for path in paths if (entry := _entry(path))), None)
+        return next((e.given or e.model for path in paths if (e := _entry(path))), None)
 
     def load(self, key: str) -> Kept:
         """Raises InputError, in one sentence, if it is not there any more or cannot be read."""

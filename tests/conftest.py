@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,23 @@ from scd_tui.graph import ModelIdentity, Site
 torch.set_num_threads(1)
 
 
+KEPT = ("CONFIG", "STATE", "CACHE", "DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where what outlives one test keeps things: not at home either."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in KEPT:
+            patch.setenv(f"XDG_{kind}_HOME", str(folder / kind.lower()))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the program keeps things, in this process and in those that it starts: not at home."""
-    for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
+    for kind in KEPT:
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / f"home-{kind.lower()}"))
     return tmp_path
 

@@ -87,6 +87,8 @@ def test_the_same_question_is_one_entry_and_another_question_another(tmp_path: P
     assert [entry.when for entry in history.entries()] == [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
     assert history.prompts() == [circuit().prompt, "another"]
     assert history.last_model() == "demo"
+    history.save(circuit(), View(), given="gpt2-small:res-jb")
+    assert history.last_model() == "gpt2-small:res-jb", "with its set, or where it lay"
 
 
 def test_the_oldest_go_when_there_are_too_many_and_none_are_kept_with_0(tmp_path: Path) -> None:

@@ -374,8 +374,10 @@ class Session:
     def _is_shown(self, choice: Choice) -> bool:
         """Whether this is the circuit on the screen: making it again changes no row of it."""
         circuit = self.store.circuit
-        if circuit is None or circuit.prompt != self.prompt:
+        if circuit is None or circuit.prompt != self.prompt or self._identity is None:
             return False
+        if _exactly(circuit.model) != _exactly(self._identity):
+            return False  # numbers of another model, whatever was asked of it
         if choice.metric != "diff":
             choice = msgspec.structs.replace(choice, contrast=None)
         return choice_of(circuit) == choice
@@ -430,7 +432,7 @@ class Session:
         self.store, self._circuit_request = shown.store, shown.request
         if shown.store.circuit is not None:
             self.model = shown.store.circuit.model
-            self.wanted_model = self.model.name
+            self.wanted_model = self._named(self.model)
         self.prompt, self.tokens = shown.prompt, shown.tokens
         self.completions, self.choice = shown.completions, shown.choice
         self.measured, self.partial = None, False

@@ -1,5 +1,6 @@
 from collections import deque
 
+import msgspec
 from tui.samples import (
     COMPLETIONS,
     LEAVES,
@@ -288,6 +289,19 @@ def test_a_model_that_cannot_be_loaded_is_said() -> None:
     sitting.session.handle(p.Failed(request=1, kind="memory", message="it needs 10 GB"))
     assert sitting.session.message == "the model was not loaded: it needs 10 GB"
     assert sitting.session.busy is None
+
+
+def test_the_same_question_to_another_model_makes_another_circuit() -> None:
+    """Numbers of two models in one circuit would be nobody's."""
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first, target = sitting.session.store, sitting.session.choice
+    other = msgspec.structs.replace(MODEL, name="other", revision="2")
+    sitting.session.starting()
+    sitting.session.started()
+    sitting.session.handle(p.Loaded(request=sitting.last().request, model=other))
+    sitting.session.complete(PROMPT, target)
+    assert sitting.session.store is not first
 
 
 def test_going_back_shows_the_circuit_before_with_all_that_was_learned_of_it() -> None:
