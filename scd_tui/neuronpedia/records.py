@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scd_tui.neuronpedia.tokens import clip, readable
+from scd_tui.neuronpedia.tokens import clip, readable, whole
 
 MAXIMUM_NAME = 200
 """Characters that are kept of a name."""
@@ -212,13 +212,26 @@ def _activations(value: Any) -> list[Activation]:
     for item in _list(value)[:MAXIMUM_ACTIVATIONS]:
         if not isinstance(item, Mapping):
             continue
-        tokens = tuple(readable(t) if isinstance(t, str) else "" for t in _list(item.get("tokens")))
-        values = _numbers(item.get("values"))
-        length = min(len(tokens), len(values))
+        given = [t if isinstance(t, str) else "" for t in _list(item.get("tokens"))]
+        numbers = _numbers(item.get("values"))
+        length = min(len(given), len(numbers))
         if not length:
             continue
-        values = values[:length]
+        tokens, values = _together(given[:length], numbers)
+        length = len(tokens)
         best = max(range(length), key=values.__getitem__)
         if values[best] > 0:
-            found.append(Activation(tokens[:length], values, values[best], best))
+            found.append(Activation(tokens, values, values[best], best))
     return found
+
+
+def _together(
+    tokens: Sequence[str], values: Sequence[float]
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Readable tokens with their values; a character that was split over several has their largest."""
+    texts, largest, start = [], [], 0
+    for text, count in whole(tokens):
+        texts.append(text)
+        largest.append(max(values[start : start + count]))
+        start += count
+    return tuple(texts), tuple(largest)

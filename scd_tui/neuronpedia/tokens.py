@@ -5,13 +5,18 @@ or a SentencePiece one (`▁the`, `<0x0A>`) calls its tokens. Which it is, nobod
 """
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 MAXIMUM_TOKEN = 256
 """Characters that are kept of one token."""
+MAXIMUM_PIECES = 4
+"""Tokens that a character is split over, at most: it has no more bytes."""
 
 _MARKS = {"Ġ": " ", "Ċ": "\n", "ĉ": "\t"}
 _BYTE = re.compile(r"<0x([0-7][0-9A-Fa-f])>")
+_ANY_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _CONTROL = frozenset(range(32)) - {9, 10, 13}
 
 
@@ -48,6 +53,48 @@ def readable(token: str) -> str:
     for mark, text in _MARKS.items():
         token = token.replace(mark, text)
     return token
+
+
+def whole(tokens: Sequence[str]) -> list[tuple[str, int]]:
+    """Readable tokens and of how many each is made: 1, or more where a character is split over them.
+
+    Vocabularies of bytes cut characters that they seldom saw (`æĹ`, `¥`): the pieces are no text, and
+    together they are one character.
+    """
+    found: list[tuple[str, int]] = []
+    start = 0
+    while start < len(tokens):
+        text, count = readable(tokens[start]), 1
+        data = _piece(tokens[start])
+        if data is not None and _begins(data):
+            for more in range(1, min(MAXIMUM_PIECES, len(tokens) - start)):
+                if (piece := _piece(tokens[start + more])) is None:
+                    break
+                data += piece
+                if not _begins(data):
+                    with suppress(UnicodeDecodeError):
+                        text, count = data.decode("utf-8"), more + 1
+                    break
+        found.append((text, count))
+        start += count
+    return found
+
+
+def _piece(token: str) -> bytes | None:
+    """The bytes that a token may stand for; None where it stands for none."""
+    if found := _ANY_BYTE.fullmatch(token):
+        return bytes([int(found[1], 16)])
+    numbers = [_BYTES.get(character) for character in token[:MAXIMUM_TOKEN]]
+    return None if None in numbers else bytes(n for n in numbers if n is not None)
+
+
+def _begins(data: bytes) -> bool:
+    """Whether it is UTF-8 but for a character at its end that is not all there."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.end == len(data) and error.reason == "unexpected end of data"
+    return False
 
 
 def _decoded(token: str) -> str | None:

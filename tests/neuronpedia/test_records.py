@@ -158,3 +158,10 @@ def test_lists_and_texts_have_their_bounds() -> None:
     )
     assert len(record.explanations[0].description) == 2_000
     assert len(record.activations) == 64 and len(record.positive_logits) == 32
+
+
+def test_a_character_over_several_tokens_is_one_with_the_largest_of_their_values() -> None:
+    context = {"tokens": ["Ġæ", "Ĺ", "¥", "Ġthe"], "values": [1.0, 4.0, 2.0, 3.0]}
+    (found,) = parse_feature(response(activations=[context])).activations
+    assert found.tokens == (" 日", " the") and found.values == (4.0, 3.0)
+    assert (found.max_value, found.max_index) == (4.0, 0)

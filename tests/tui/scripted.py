@@ -15,7 +15,7 @@ from tui.samples import (
 )
 
 from scd_tui.curves import Column, Curve
-from scd_tui.graph import Completion, Node, NodeId, Token, parse_node
+from scd_tui.graph import Completion, ModelIdentity, Node, NodeId, Token, parse_node
 from scd_tui.worker import protocol as p
 
 OUTCOME = p.Outcome(
@@ -33,7 +33,7 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
     match request:
         case p.Load():
             worker.emit(p.Progress(request=n, stage="loading dictionaries", done=3, total=12))
-            worker.emit(p.Loaded(request=n, model=MODEL))
+            worker.emit(p.Loaded(request=n, model=loaded_by(request)))
         case p.Complete():
             worker.emit(p.Completed(request=n, tokens=TOKENS, completions=COMPLETIONS))
         case p.Attribute():
@@ -49,6 +49,9 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
             made = circuit(
                 target, contrast or COMPLETIONS[1], request.metric, contrast is None, request.prompt
             )
+            loads = [one for one in worker.sent if isinstance(one, p.Load)]
+            if loads:
+                made = msgspec.structs.replace(made, model=loaded_by(loads[-1]))
             worker.emit(p.Attributed(request=n, circuit=made))
             exact = {node.id: node.effect * 0.9 for node in made.nodes if node.top}
             worker.emit(p.Measured(request=n, exact=exact, done=100, total=100))
@@ -164,6 +167,11 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
             )
         case _:
             pass
+
+
+def loaded_by(request: p.Load) -> ModelIdentity:
+    """The model that is loaded: always the same, but under the name that was asked for."""
+    return msgspec.structs.replace(MODEL, name=request.model.partition(":")[0])
 
 
 def _completion(wanted: str | int | None) -> Completion | None:

@@ -12,7 +12,7 @@ from neuronpedia import loopback
 from neuronpedia.loopback import Running, running
 from textual.pilot import Pilot
 from tui.gpt2_size import full_size
-from tui.samples import TOKENS
+from tui.samples import TOKENS, Records
 from tui.screen import dump, make_app
 
 from scd_tui.graph import Marks
@@ -353,3 +353,104 @@ def test_explanations_that_arrived_are_saved_with_the_circuit(
         assert labels["11-res_post_32k-oai/3500"] == "mentions of 3500 of 11-res_post_32k-oai"
 
     run(test, service, tmp_path)
+
+
+DAYS = 40 * 86_400
+
+
+def test_what_is_stale_is_shown_at_once_says_so_and_is_fetched_again_behind(
+    service: Running, tmp_path: Path
+) -> None:
+    async def fill(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: joined(app).count("words about") > 5)
+        await until(pilot, lambda: not unlabelled(app))
+
+    run(fill, service, tmp_path)
+    service.requests.clear()
+    service.latency = 1.0
+    with pytest.MonkeyPatch.context() as patch:
+        now = time.time() + DAYS
+        patch.setattr(time, "time", lambda: now)
+
+        async def later(app: ScdApp, pilot: Pilot[int]) -> None:
+            await pilot.press("j", "j")
+            await until(pilot, lambda: "127.0.0.1, 40 days ago, stale" in joined(app), 0.9)
+            assert "mentions of 3500" in joined(app), "shown at once, before any answer"
+            await until(pilot, lambda: "127.0.0.1, today" in joined(app))
+            assert "stale" not in joined(app) and "mentions of 3500" in joined(app)
+
+        run(later, service, tmp_path)
+    assert service.requests, "it was asked for again"
+
+
+class Own(Records):
+    """Records that were made on this machine, of every feature."""
+
+    name = "a text of mine"
+
+
+def test_what_is_known_here_and_what_neuronpedia_says_stand_side_by_side(
+    service: Running, tmp_path: Path
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "127.0.0.1, today" in joined(app))
+        assert "mentions of 3500" in joined(app)
+        await until(pilot, lambda: "1 of 2, w next" in joined(app))
+        await pilot.press("w")
+        await until(pilot, lambda: "here 3500" in joined(app))
+        assert "2 of 2" in joined(app) and Own.name in joined(app)
+        assert "127.0.0.1, today" not in joined(app), "each is told from where it is"
+
+    run(test, service, tmp_path, records=Own("here {index}"))
+
+
+def each(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Any], Any]:
+    """The same change of one feature and of every one of a batch."""
+
+    def changed(value: Any) -> Any:
+        return [change(one) for one in value] if isinstance(value, list) else change(value)
+
+    return changed
+
+
+def test_an_answer_for_another_layer_is_never_shown_and_says_so(
+    service: Running, tmp_path: Path
+) -> None:
+    service.change = each(lambda one: {**one, "layer": "5-res_post_32k-oai"})
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "answer refused" in dump(app))
+        await until(pilot, lambda: "answered for gpt2-small/5-res_post_32k-oai/" in joined(app))
+        assert "mentions of" not in dump(app)
+        service.change = each(lambda one: one)
+        await pilot.press("r")
+        await until(pilot, lambda: not unlabelled(app))
+        assert "mentions of 3500" in dump(app)
+
+    run(test, service, tmp_path)
+
+
+def test_numbers_that_come_as_text_are_numbers_on_the_screen(
+    service: Running, tmp_path: Path
+) -> None:
+    def as_text(value: dict[str, Any]) -> dict[str, Any]:
+        texts = {"index": str(value["index"])}
+        for name in ("maxActApprox", "frac_nonzero"):
+            if name in value:
+                texts[name] = str(value[name])
+        return {**value, **texts}
+
+    pane: list[str] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: joined(app).count("words about") > 5)
+        pane.append(joined(app).replace(service.url, ""))
+
+    run(test, service, tmp_path / "numbers")
+    service.change = each(as_text)
+    run(test, service, tmp_path / "texts")
+    assert pane[0] == pane[1] and "density" in pane[0]
