@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tui.screen import dump, make_app
 
 from scd_tui.graph import Marks
 from scd_tui.neuronpedia.address import Addresses
+from scd_tui.neuronpedia.transport import Transport
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.fetching import Fetching
 
@@ -454,3 +456,23 @@ def test_numbers_that_come_as_text_are_numbers_on_the_screen(
     service.change = each(as_text)
     run(test, service, tmp_path / "texts")
     assert pane[0] == pane[1] and "density" in pane[0]
+
+
+def test_an_answer_that_drips_for_ever_is_given_up_and_told(
+    service: Running, tmp_path: Path
+) -> None:
+    service.always = loopback.drip
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "Neuronpedia is too slow" in dump(app))
+        await until(pilot, lambda: "127.0.0.1 gave no whole answer in" in joined(app))
+        service.always = None
+        await pilot.press("r")
+        await until(pilot, lambda: not unlabelled(app))
+        assert "too slow" not in dump(app)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # a whole answer may take half a minute: not in a test
+        patch.setattr("scd_tui.neuronpedia.transport.Transport", partial(Transport, seconds=0.5))
+        run(test, service, tmp_path)
