@@ -195,6 +195,13 @@ def test_what_is_reckoned_is_what_a_run_takes(stream: bool, tmp_path: Path) -> N
     """A process of its own loads and attributes; its memory is within a tenth of the plan's."""
     script = Path(__file__).parents[1] / "benchmarks" / "plan_memory.py"
     words = [sys.executable, str(script), str(tmp_path), *(["--stream"] if stream else [])]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["taken"] == pytest.approx(found["planned"], rel=0.1), found
+    seen: list[int] = []
+    # The peak is looked for every few milliseconds, and a short one is missed where other programs
+    # have the processor: what is seen of it is too little at times, and never too much.
+    for _ in range(3):
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        seen.append(found["taken"])
+        if seen[-1] >= 0.9 * found["planned"]:
+            break
+    assert max(seen) == pytest.approx(found["planned"], rel=0.1), (found, seen)
