@@ -201,8 +201,10 @@ def test_every_screen_keeps_its_lines_whatever_the_text(
     start = visible(text)[:3]
 
     def answering(worker: FakeWorker, request: p.Request) -> None:
-        emit = SimpleNamespace(emit=lambda event: worker.emit(spoilt(event, text)))
-        answer(emit, request)  # type: ignore[arg-type]
+        spoiling = SimpleNamespace(
+            sent=worker.sent, emit=lambda event: worker.emit(spoilt(event, text))
+        )
+        answer(spoiling, request)  # type: ignore[arg-type]
 
     def choices(device: str) -> list[Choice]:
         return [
