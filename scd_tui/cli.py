@@ -43,17 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has left; Python would complain again while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if os.environ.get("SCD_TUI_TRACEBACK"):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{prefix}: {where}{error.strerror or error}\n")
-        return 1
     except Exception as error:
         if os.environ.get("SCD_TUI_TRACEBACK"):
             raise
-        sys.stderr.write(
-            f"{prefix}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} "
-            "(SCD_TUI_TRACEBACK=1 shows where)\n"
-        )
+        sys.stderr.write(f"{prefix}: {_said(error)}\n")
         return 1
+
+
+def _said(error: Exception) -> str:
+    """What happened, in a line: of a file what it is, of anything else also how to see where."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    first = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {first} (SCD_TUI_TRACEBACK=1 shows where)"

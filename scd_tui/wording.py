@@ -1,6 +1,8 @@
 """What was asked of a prompt, in words: the same in the app and in what is printed."""
 
-from scd_tui.graph import Circuit, Settings
+from collections.abc import Iterable
+
+from scd_tui.graph import Circuit, Settings, Token
 from scd_tui.text import visible, whole
 
 
@@ -16,7 +18,12 @@ def settings_words(settings: Settings) -> str:
 
 
 def contrast_text(circuit: Circuit) -> str:
-    """The contrast prompt as its tokens say it; "" where there is none."""
+    """The contrast prompt with what was put after it; "" where there is none."""
     if circuit.contrast_prompt is None:
         return ""
-    return visible(whole("".join(token.text for token in circuit.contrast_tokens)))
+    return joined(circuit.contrast_tokens)
+
+
+def joined(tokens: Iterable[Token]) -> str:
+    """The text of tokens that follow one another, safe to show."""
+    return visible(whole("".join(token.text for token in tokens)))

@@ -21,7 +21,7 @@ from scd_tui.attribution.experiments import remove_together
 from scd_tui.attribution.explain import Explanation, ablate, explain
 from scd_tui.attribution.load import load
 from scd_tui.catalog.models import DEFAULT_MODEL, find
-from scd_tui.catalog.prompts import Prompt, load_prompt_sets
+from scd_tui.catalog.prompts import load_prompt_sets
 from scd_tui.graph import decode_circuit, parse_node
 
 ROOT = Path(__file__).parents[1]
@@ -139,13 +139,9 @@ def test_the_tour_is_told_as_it_is_seen(
 
 
 @pytest.fixture(scope="module")
-def brackets() -> tuple[Prompt, ...]:
-    return next(one for one in load_prompt_sets() if one.name == "Brackets").prompts
-
-
-@pytest.fixture(scope="module")
-def asked(brackets: tuple[Prompt, ...]) -> Explanation:
-    (prompt,) = (one for one in brackets if one.text == PROMPT)
+def asked() -> Explanation:
+    sets = {one.name: one.prompts for one in load_prompt_sets()}
+    (prompt,) = (one for one in sets["Brackets"] if one.text == PROMPT)
     assert prompt.contrast_prompt == AGAINST
     loaded = load(find(DEFAULT_MODEL), torch.device("cpu"), lambda *_: None)
     return explain(

@@ -231,7 +231,9 @@ def _print(section: "Section", console: "Console") -> None:
 
 
 def _verdict(problems: int, warnings: int) -> str:
-    said = f"{warnings} {'warning' if warnings == 1 else 'warnings'}"
+    from scd_tui.numbers import counted
+
+    said = counted(warnings, "warning")
     if problems:
-        return f"{problems} {'problem stops' if problems == 1 else 'problems stop'} the app, {said}"
+        return f"{counted(problems, 'problem stops', 'problems stop')} the app, {said}"
     return f"nothing stops the app, {said}"

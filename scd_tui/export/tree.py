@@ -11,7 +11,7 @@ from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible, whole
-from scd_tui.wording import contrast_text, settings_words
+from scd_tui.wording import contrast_text, joined, settings_words
 
 _LABEL_WIDTH = 48
 _BAR_WIDTH = 8
@@ -106,7 +106,7 @@ def _header(circuit: Circuit) -> list[RenderableType]:
 def forced_text(circuit: Circuit) -> str:
     """What stands between the prompt and the last token that is explained, safe to print."""
     end = len(circuit.tokens) - circuit.forced
-    return visible(whole("".join(token.text for token in circuit.tokens[end:])))
+    return joined(circuit.tokens[end:])
 
 
 def _after(circuit: Circuit) -> str:

@@ -8,7 +8,7 @@ which are skipped.
 import html
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ import msgspec
 from scd_tui.neuronpedia.address import Addresses, Feature, sendable
 from scd_tui.neuronpedia.backoff import Backoff
 from scd_tui.neuronpedia.cache import Cache, SourceStatus
-from scd_tui.neuronpedia.faults import Fault
+from scd_tui.neuronpedia.faults import Fault, FaultKind
 from scd_tui.neuronpedia.records import Explanation, parse_explanations, parse_index
 from scd_tui.neuronpedia.transport import Transport, status_fault
 from scd_tui.neuronpedia.wire import decode_json
@@ -30,6 +30,8 @@ LINE_BYTES = 4 << 20
 FILES = 10_000
 """Files of one source, beyond which a listing is not believed."""
 TRIES = 5
+PASSING: frozenset[FaultKind] = frozenset({"limited", "server", "slow", "page"})
+"""Faults that go by with time. No connection may go by too, where there has been one before."""
 
 _KEY = re.compile(r"<Key>([^<]{1,1024})</Key>")
 _MORE = re.compile(r"<NextContinuationToken>([^<]{1,4096})</NextContinuationToken>")
@@ -158,8 +160,8 @@ def fetch_source(
     """
     if not sendable(Feature(model, source, 0)):
         raise Fault("refused", f"{source!r} is not the name of a source")
-    again = _again(sleep, random, waiting)
-    first = again if patient else _again(sleep, random, waiting, offline=False)
+    again = _again(sleep, random, waiting, {*PASSING, "offline"})
+    first = again if patient else _again(sleep, random, waiting, PASSING)
     names = first(lambda: files_of(transport, addresses, model, source))
     if not names:
         raise Fault("refused", f"there are no explanations of {model}/{source} to fetch")
@@ -185,10 +187,8 @@ def _again(
     sleep: Callable[[float], None],
     random: Callable[[], float],
     waiting: Callable[[str, float], None],
-    offline: bool = True,
+    passing: Set[FaultKind],
 ) -> Callable[[Callable[[], Any]], Any]:
-    passing = {"limited", "server", "slow", "page", *(["offline"] if offline else [])}
-
     def run(work: Callable[[], Any]) -> Any:
         backoff = Backoff(random)
         for left in reversed(range(TRIES)):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scd_tui.neuronpedia.tokens import clip, readable, whole
+from scd_tui.neuronpedia.tokens import assembled, clip, readable
 
 MAXIMUM_NAME = 200
 """Characters that are kept of a name."""
@@ -230,7 +230,7 @@ def _together(
 ) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """Readable tokens with their values; a character that was split over several has their largest."""
     texts, largest, start = [], [], 0
-    for text, count in whole(tokens):
+    for text, count in assembled(tokens):
         texts.append(text)
         largest.append(max(values[start : start + count]))
         start += count

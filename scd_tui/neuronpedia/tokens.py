@@ -55,7 +55,7 @@ def readable(token: str) -> str:
     return token
 
 
-def whole(tokens: Sequence[str]) -> list[tuple[str, int]]:
+def assembled(tokens: Sequence[str]) -> list[tuple[str, int]]:
     """Readable tokens and of how many each is made: 1, or more where a character is split over them.
 
     Vocabularies of bytes cut characters that they seldom saw (`æĹ`, `¥`): the pieces are no text, and

@@ -5,18 +5,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
-from textual.content import Content
-from textual.screen import ModalScreen
 
 from scd_tui.curves import ENOUGH, Column
 from scd_tui.export.curves import look, number, plot, words
 from scd_tui.numbers import counted
 from scd_tui.tui.bindings import close_keys
 from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
-from scd_tui.tui.text_pane import TextPane
+from scd_tui.tui.text_screen import TextScreen
 
 _INKS: dict[str, Ink] = {
     "blue": "towards",
@@ -82,34 +78,20 @@ def _numbers(column: Column, width: int) -> list[Line]:
     return wrap([*name, (numbers, "dim")], width, indent=2)
 
 
-class CurveScreen(ModalScreen[None]):
+class CurveScreen(TextScreen):
     """Draws curves as wide as there is room, in a thread, where the drawing library is at home."""
 
     BINDINGS: ClassVar[list[BindingType]] = close_keys()
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        super().__init__()
+        count = columns[0].count
+        features, do = counted(count, "pinned feature"), "does" if count == 1 else "do"
+        super().__init__(f"What {features} {do} alone", "esc closes", pane="curves", wide=True)
         self._columns = columns
         self._width = 0
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog tall wide") as dialog:
-            dialog.border_title = Content(
-                f"What {counted(self._columns[0].count, 'pinned feature')} "
-                f"{'does' if self._columns[0].count == 1 else 'do'} alone"
-            )
-            dialog.border_subtitle = Content("esc closes")
-            yield TextPane(name="curves")
-
-    def on_mount(self) -> None:
-        self.query_one(TextPane).focus()
-        self.call_after_refresh(self._fill)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
-
-    def _fill(self) -> None:
-        width = self.query_one(TextPane).text_width
+    def fill(self) -> None:
+        width = self.pane.text_width
         if width != self._width:
             self._width = width
             self.run_worker(self._draw(width), group="drawing", exclusive=True)
@@ -117,7 +99,4 @@ class CurveScreen(ModalScreen[None]):
     async def _draw(self, width: int) -> None:
         lines = await asyncio.to_thread(curve_lines, self._columns, width)
         if self.is_running and width == self._width:
-            self.query_one(TextPane).show(lines, top=False)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+            self.pane.show(lines, top=False)

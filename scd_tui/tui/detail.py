@@ -1,6 +1,6 @@
 """What the feature pane says of the row under the cursor: pure functions to lines of spans."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
@@ -9,8 +9,11 @@ from scd_tui.neuronpedia.records import Activation, Histogram
 from scd_tui.numbers import counted, percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
 from scd_tui.tui.detail_trials import (
+    ALONE,
     completion_lines,
     edge_lines,
+    field,
+    heading,
     node_trials,
     set_lines,
     shift_lines,
@@ -95,14 +98,6 @@ def window(activation: Activation, width: int) -> tuple[list[str], list[float], 
             end += 1
     cut_before, cut_after = start > 0, end < len(tokens)
     return tokens[start:end], values[start:end], peak - start, cut_before, cut_after
-
-
-def _heading(text: str, width: int) -> list[Line]:
-    return wrap([(text, "heading")], width)
-
-
-def _field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
-    return wrap([(name.ljust(7), "dim"), *spans], width, indent=7)
 
 
 def describe(
@@ -206,7 +201,7 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
     lines: list[Line] = []
     token = quoted(store.token(ref.position))
     what = "act" if ref.kind == "feature" else "norm"
-    lines += _field(what, [(f"{node.activation:.3f}", "text"), (f" on {token} ", "token"),
+    lines += field(what, [(f"{node.activation:.3f}", "text"), (f" on {token} ", "token"),
                            (f"({ref.position})", "dim")], width)  # fmt: skip
     effect: list[Span] = [(signed(node.effect), tone(node.effect)), (" estimated", "dim")]
     if node.exact is not None:
@@ -222,9 +217,9 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
             effect.append((f" ({node.effect / node.exact:.2f}× the exact)", "dim"))
     elif ref.kind in ("feature", "error"):
         effect += [(" · ", "dim"), ("x", "key"), (" measures it", "dim")]
-    lines += _field("effect", effect, width)
+    lines += field("effect", effect, width)
     if item.weight is not None and item.target is not None:
-        lines += _field(
+        lines += field(
             "edge",
             [
                 (signed(item.weight), tone(item.weight)),
@@ -242,7 +237,7 @@ def _prompt(item: Item, store: CircuitStore, width: int) -> list[Line]:
     assert item.node is not None
     ref = parse_node(item.node)
     target = None if item.target is None else parse_node(item.target).position
-    lines: list[Line] = [(), *_heading("on this prompt", width)]
+    lines: list[Line] = [(), *heading("on this prompt", width)]
     values = store.activations.get(f"{ref.site}/{ref.index}")
     levels = values if values is not None else [0.0] * len(store.tokens)
     lines += wrap(shaded(store.tokens, levels, ref.position, target), width)
@@ -262,7 +257,7 @@ def _ablation(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
         return []
     return [
         (),
-        *_heading("without it (exact, in this prompt)", width),
+        *heading(ALONE, width),
         *shift_lines(done.promoted, done.suppressed, width),
         *completion_lines(done.completions, width),
     ]
@@ -386,7 +381,7 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
         return [(("the metric is being computed…", "dim"),)]
     target = circuit.target
     lines = wrap([*question_spans(circuit), (f" at position {target.position}", "dim")], width)
-    lines += _field("value", [(signed(circuit.metric_value), tone(circuit.metric_value))], width)
+    lines += field("value", [(signed(circuit.metric_value), tone(circuit.metric_value))], width)
     lines += [(), *wrap([("Positive effects push towards the target, negative ones away. An effect "
                           "estimates what the metric would lose without the node: activation × "
                           "gradient along its direction, with normalisation and the choice of "
@@ -432,14 +427,14 @@ def _trust(store: CircuitStore, width: int) -> list[Line]:
     sign = "n/a" if scores.sign_agreement is None else percent(scores.sign_agreement)
     if store.circuit is not None and store.circuit.settings.method == "exact":
         words = "Effects are exact: each was measured by ablation. Edges are still estimates."
-        return [*_heading("trust", width), *wrap([(words, "text")], width)]
-    lines = _heading(f"trust, over {counted(scores.n, 'ablated feature')}", width)
+        return [*heading("trust", width), *wrap([(words, "text")], width)]
+    lines = heading(f"trust, over {counted(scores.n, 'ablated feature')}", width)
     ranks = f"|ρ| {_score(scores.abs_spearman)}"
     other = f"  signed ρ {_score(scores.signed_spearman)}"
     error = f"Σ|n−exact|/Σ|exact| {_score(scores.relative_error)}"
-    lines += _field("ranks", [(ranks, "text"), (other, "dim")], width)
-    lines += _field("signs", [(f"{sign} agree", "text")], width)
-    lines += _field("error", [(error, "text")], width)
+    lines += field("ranks", [(ranks, "text"), (other, "dim")], width)
+    lines += field("signs", [(f"{sign} agree", "text")], width)
+    lines += field("error", [(error, "text")], width)
     return lines
 
 
@@ -469,9 +464,9 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
         ("error", summary.error, "what the dictionary leaves out"),
         ("const.", summary.constant, "decoder bias and mean"),
     ):
-        lines += _field(name, [(signed(value), tone(value)), (f"  {words}", "dim")], width)
+        lines += field(name, [(signed(value), tone(value)), (f"  {words}", "dim")], width)
     variance = f"{summary.explained_variance:.3f}"
-    lines += _field("EV", [(variance, "text"), ("  explained variance, this prompt", "dim")], width)
+    lines += field("EV", [(variance, "text"), ("  explained variance, this prompt", "dim")], width)
     exact = store.circuit is not None and store.circuit.settings.method == "exact"
     if store.trust is not None and not exact:
         for site in store.trust.sites:
@@ -479,7 +474,7 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
                 sign = site.scores.sign_agreement
                 words = f"|ρ| {_score(site.scores.abs_spearman)}, signs "
                 words += "n/a" if sign is None else percent(sign)
-                lines += _field("trust", [(words, "text"), (f"  of {site.scores.n}", "dim")], width)
+                lines += field("trust", [(words, "text"), (f"  of {site.scores.n}", "dim")], width)
     lines += _gate(place, store, width)
     return lines
 
@@ -502,7 +497,7 @@ def _gate(place: str, store: CircuitStore, width: int) -> list[Line]:
             ("CE rec.", gate.ce_recovered),
         ):
             if value is not None:
-                lines += _field(name, [(f" {value:.3f}", "text")], width)
+                lines += field(name, [(f" {value:.3f}", "text")], width)
         return lines
     return []
 
@@ -522,6 +517,6 @@ def _group(item: Item, store: CircuitStore, width: int) -> list[Line]:
     )
     lines = wrap([(words, "text")], width)
     lines += [()]
-    lines += _field("sum", [(signed(group.total), tone(group.total)),
+    lines += field("sum", [(signed(group.total), tone(group.total)),
                             (" of these edges, not of all", "dim")], width)  # fmt: skip
     return lines

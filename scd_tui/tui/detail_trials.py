@@ -5,17 +5,20 @@ from collections.abc import Iterable, Sequence
 from scd_tui.graph import Completion, NodeId, parse_node
 from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
-from scd_tui.tui.experiments import removable
 from scd_tui.tui.ink import Ink, Line, Span, flow, wrap
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.paint import quoted, tone
-from scd_tui.tui.store import CircuitStore
+from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.worker.protocol import Outcome, TokenShift
 
 SHOWN_COMPLETIONS = 5
 SHOWN_HEADS = 4
 ALONE = "without it (exact, in this prompt)"
+
+
+def heading(text: str, width: int) -> list[Line]:
+    return wrap([(text, "heading")], width)
 
 
 def field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
@@ -65,7 +68,7 @@ def outcome_lines(
     ]
     return [
         (),
-        *wrap([(title, "heading")], width),
+        *heading(title, width),
         *field("effect", numbers, width),
         *more,
         *shift_lines(outcome.promoted, outcome.suppressed, width),

@@ -8,7 +8,8 @@ import msgspec
 from scd_tui.graph import NodeId, parse_node
 from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
-from scd_tui.tui.store import CircuitStore
+from scd_tui.tui.paint import quoted
+from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.worker.protocol import (
     CutEdge,
     EdgeWasCut,
@@ -34,11 +35,6 @@ class Pending(msgspec.Struct, frozen=True):
 
     then: Then
     quiet: bool
-
-
-def removable(nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
-    """The features and errors among nodes, without repetition."""
-    return tuple(n for n in dict.fromkeys(nodes) if parse_node(n).kind in ("feature", "error"))
 
 
 class Experiments:
@@ -161,7 +157,7 @@ class Experiments:
         if store is self._session.store:
             numbers = f"predicted {signed(outcome.predicted)}, exact {signed(outcome.exact)}"
             for best in outcome.completions[:1]:
-                token = f'"{visible(best.token.text)}"'
+                token = quoted(visible(best.token.text))
                 numbers += f"; then says {token} {probability(best.probability)}"
             self._session.say(f"{what}: {numbers}", "good")
             self._changed()

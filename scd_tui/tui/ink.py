@@ -151,7 +151,7 @@ def flow(lead: Sequence[Span], pieces: Iterable[Sequence[Span]], width: int) -> 
     Lines after the first start with two spaces.
     """
     lines = wrap(lead, width, indent=2)
-    line, used = list(lines.pop()), 0
+    line = list(lines.pop())
     used = width_of(line)
     for piece in pieces:
         size = width_of(piece) - _trailing_spaces(piece)

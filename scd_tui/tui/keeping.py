@@ -70,7 +70,6 @@ class Keeper:
         dirty, self._dirty = self._dirty, False
         store = session.store.at_this_moment()
         top, current, look, labels = list(rows.top), rows.current, rows.look, dict(self._labels())
-
         given = session.given(session.store.circuit.model)
 
         def work() -> None:

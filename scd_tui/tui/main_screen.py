@@ -322,8 +322,8 @@ class MainScreen(Screen[None]):
 
     def _draw_filter_count(self) -> None:
         rows = self.circuit_tree.rows
-        match = counted(rows.matches, "match", "match")
-        text = f"{match} · {counted(rows.hidden, 'row')} hidden " if rows.filter else ""
+        hidden = counted(rows.hidden, "row")
+        text = f"{rows.matches:,} match · {hidden} hidden " if rows.filter else ""
         self.bar("filter-count").show(between([], [(text, "dim")], FILTER_COUNT_CELLS))
 
     def close_filter(self) -> bool:

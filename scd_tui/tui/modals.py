@@ -18,11 +18,11 @@ from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.bindings import close_keys, key, list_keys
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
-from scd_tui.tui.text_pane import TextPane
+from scd_tui.tui.text_screen import TextScreen
 from scd_tui.tui.view import Bar, Pane
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(TextScreen):
     """Every key that works now, and what the columns mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -30,28 +30,11 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def __init__(self, sections: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
-        super().__init__()
+        super().__init__("Help", "esc closes", pane="help")
         self._sections = sections
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog tall") as dialog:
-            dialog.border_title = Content("Help")
-            dialog.border_subtitle = Content("esc closes")
-            yield TextPane(name="help")
-
-    def on_mount(self) -> None:
-        self.query_one(TextPane).focus()
-        self.call_after_refresh(self._fill)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fill)
-
-    def _fill(self) -> None:
-        pane = self.query_one(TextPane)
-        pane.show(help_lines(self._sections, pane.text_width), top=False)
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+    def text(self, width: int) -> Sequence[Line]:
+        return help_lines(self._sections, width)
 
 
 READING = (

@@ -12,11 +12,10 @@ import msgspec
 from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
 from scd_tui.numbers import bar, counted, meter, percent, signed
 from scd_tui.text import visible
-from scd_tui.tui.experiments import removable
 from scd_tui.tui.ink import Ink, Span, fit, pad
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
-from scd_tui.tui.store import CircuitStore
+from scd_tui.tui.store import CircuitStore, removable
 
 NUMBER = 7
 """Cells of a signed number with three decimals, up to ±99.999."""

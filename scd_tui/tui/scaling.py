@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
-from textual.content import Content
-from textual.screen import ModalScreen
 
 from scd_tui.graph import Completion
 from scd_tui.numbers import bar, probability, signed
@@ -15,7 +11,7 @@ from scd_tui.text import visible
 from scd_tui.tui.bindings import scale_keys
 from scd_tui.tui.ink import Line, Span, pad
 from scd_tui.tui.paint import tone
-from scd_tui.tui.text_pane import TextPane
+from scd_tui.tui.text_screen import TextScreen
 from scd_tui.worker.protocol import Scaled
 
 STEP, MOST = 0.5, 10.0
@@ -92,42 +88,27 @@ def _completion(completion: Completion, before: dict[int, float]) -> Line:
     )
 
 
-class ScaleScreen(ModalScreen[None]):
+class ScaleScreen(TextScreen):
     """Arrows change the factor. All of them were run at once, so nothing is waited for."""
 
     BINDINGS: ClassVar[list[BindingType]] = scale_keys()
 
     def __init__(self, scaled: Scaled) -> None:
-        super().__init__()
+        super().__init__(
+            *(f"{scaled.node} at other strengths", "← → strength · 0 1 9 · esc closes"),
+            pane="scale",
+        )
         self._scaled = scaled
         self.index = scaled.factors.index(1.0)
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog tall") as dialog:
-            dialog.border_title = Content(f"{self._scaled.node} at other strengths")
-            dialog.border_subtitle = Content("← → strength · 0 1 9 · esc closes")
-            yield TextPane(name="scale")
-
-    def on_mount(self) -> None:
-        self.query_one(TextPane).focus()
-        self.call_after_refresh(self._draw)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
-
-    def _draw(self) -> None:
-        pane = self.query_one(TextPane)
-        lines: Sequence[Line] = scale_lines(self._scaled, self.index, pane.text_width)
-        pane.show(lines, top=False)
+    def text(self, width: int) -> Sequence[Line]:
+        return scale_lines(self._scaled, self.index, width)
 
     def action_scale(self, step: int) -> None:
         """A step stronger or weaker."""
         self.index = max(0, min(len(self._scaled.factors) - 1, self.index + step))
-        self._draw()
+        self.fill()
 
     def action_factor(self, factor: float) -> None:
         self.index = self._scaled.factors.index(factor)
-        self._draw()
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+        self.fill()

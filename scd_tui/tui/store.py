@@ -41,6 +41,11 @@ def place_order(place: str) -> tuple[int, int]:
     return (site.layer, SITE_KINDS.index(site.kind))
 
 
+def removable(nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
+    """The features and errors among nodes, without repetition."""
+    return tuple(n for n in dict.fromkeys(nodes) if parse_node(n).kind in ("feature", "error"))
+
+
 class Group(msgspec.Struct, frozen=True):
     """The strongest edges into one node that start at one place, strongest first."""
 

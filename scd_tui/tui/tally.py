@@ -35,18 +35,16 @@ def tally(rows: Rows, width: int) -> list[Span]:
         hidden: list[Span] = [("none hidden", "dim")]
     else:
         hidden = [("hidden: ", "warn"), (", ".join(parts), "text")]
+    space: Span = (" ", "text")
+    counts = [nodes, *hidden]
+    if width_of(left) + 2 + width_of(counts) + 2 <= width:
+        return between(left, [*counts, space], width)
+    # The counts stay longest, in fewer words where there is no room for all.
     short = [counted(out.total, "node")] if out.total else []
     short += [counted(rows.hidden, "row")] if rows.filter else []
-    space: Span = (" ", "text")
-    # The counts stay longest, in fewer words where there is no room for all.
-    for line in ([*left, ("  ", "text"), nodes, *hidden], [nodes, *hidden], hidden):
-        if width_of(line) + 2 <= width:
-            break
-    else:
-        return between([space, ("hidden: ", "warn"), (", ".join(short), "text")], [], width)
-    if line[0] is left[0]:
-        return between(left, [nodes, *hidden, space], width)
-    return between([space, *line], [], width)
+    shortest: list[Span] = [("hidden: ", "warn"), (", ".join(short), "text")]
+    fitting = (one for one in (counts, hidden) if width_of(one) + 2 <= width)
+    return between([space, *next(fitting, shortest)], [], width)
 
 
 def crumbs(item: Item | None, rows: Rows, width: int) -> list[Span]:

@@ -10,8 +10,8 @@ from textual.screen import Screen
 from scd_tui.graph import Completion
 from scd_tui.tui.ask import AskScreen
 from scd_tui.tui.choice import Choice
-from scd_tui.tui.experiments import removable
 from scd_tui.tui.scaling import FACTORS, ScaleScreen
+from scd_tui.tui.store import removable
 from scd_tui.worker.protocol import (
     Continue,
     Continued,

@@ -13,9 +13,9 @@ from scd_tui.numbers import counted, signed
 from scd_tui.pruning import pruned
 from scd_tui.text import visible
 from scd_tui.tui.ask_text import AskText
-from scd_tui.tui.experiments import removable
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
+from scd_tui.tui.store import removable
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker.protocol import Event, Neighbour, NeighbourFound, Way
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,8 +35,16 @@ import sys
 from scd_tui.tui.app import run_app
 raise SystemExit(run_app("a prompt", worker_command=sys.argv[1:]))
 """
+MOVE_BYTES = 1_500
+"""The budget of a cursor move."""
+MOVING = 0.03
+"""Seconds from the answer to a key to the next: a key that is held down."""
 QUIET = 0.05
 """Seconds without a byte after which the answer to a key has ended."""
+
+
+Report = Callable[[str, object], None]
+"""Is told of what was measured, and its value."""
 
 
 def on_rows(rows: int, busy: bool) -> "Driven":

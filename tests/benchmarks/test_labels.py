@@ -13,8 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from benchmarks.driven import Driven, p95
-from benchmarks.test_screen import MOVE_BYTES, MOVING
+from benchmarks.driven import MOVE_BYTES, MOVING, Driven, Report, p95
 from neuronpedia.loopback import Running, running
 from tui.gpt2_size import full_size
 
@@ -31,7 +30,6 @@ FAR = [PAGE, *[DOWN] * 5] * 4
 
 _FEATURE = re.compile(r"[├└]▸ \d+@\d")
 _WORDS = re.compile(r"mentions of|text about|no explanation")
-Report = Callable[[str, object], None]
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -106,15 +104,6 @@ def unlabelled(screen: list[str]) -> list[str]:
     """The rows of features that say neither what it is nor that this is not known."""
     rows = [line for line in screen if _FEATURE.search(line)]
     return [row for row in rows if not _WORDS.search(row)] if len(rows) > 20 else ["no rows"]
-
-
-@pytest.fixture
-def report(record_property: Report) -> Report:
-    def say(name: str, value: object) -> None:
-        record_property(name, value)
-        print(f"{name}: {value}")  # noqa: T201
-
-    return say
 
 
 @pytest.fixture(scope="module")

@@ -7,28 +7,15 @@ reported (`pytest -s tests/benchmarks/test_screen.py` prints them).
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from benchmarks.driven import LEAST, Driven, on_rows, p95
+from benchmarks.driven import LEAST, MOVE_BYTES, MOVING, Driven, Report, on_rows, p95
 
-MOVE_BYTES, DETAIL_BYTES, PAGE_BYTES = 1_500, 8_000, 20_000
+DETAIL_BYTES, PAGE_BYTES = 8_000, 20_000
 EFFECT_BYTES = 600
 """For one effect that was measured: its row, and the line that counts."""
 MEMORY_MB = 80
-MOVING = 0.03
-"""Seconds from the answer to a key to the next: a key that is held down."""
-
-Report = Callable[[str, object], None]
-
-
-@pytest.fixture
-def report(record_property: Report) -> Report:
-    def say(name: str, value: object) -> None:
-        record_property(name, value)
-        print(f"{name}: {value}")  # noqa: T201
-
-    return say
 
 
 def unfolded(rows: int, busy: bool) -> Iterator[Driven]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from scd_tui.neuronpedia.tokens import MAXIMUM_TOKEN, clip, readable, whole
+from scd_tui.neuronpedia.tokens import MAXIMUM_TOKEN, assembled, clip, readable
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_a_token_of_a_megabyte_is_cut_and_half_a_character_replaced() -> None:
 def test_a_character_that_is_split_over_tokens_is_put_together(
     tokens: list[str], found: list[tuple[str, int]]
 ) -> None:
-    assert whole(tokens) == found
+    assert assembled(tokens) == found
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", min_codepoint=0x3000), min_size=1, max_size=6))
 def test_any_text_that_is_cut_into_bytes_comes_back(text: str) -> None:
     alphabet = bytes_to_unicode()
-    found = whole([alphabet[byte] for byte in text.encode()])
+    found = assembled([alphabet[byte] for byte in text.encode()])
     assert "".join(part for part, _ in found) == text
     assert [count for _, count in found] == [len(letter.encode()) for letter in text]

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from scd_tui.graph import (
     Circuit,
     Completion,
@@ -144,6 +146,17 @@ def circuit(
         expanded=tuple(expanded),
         seconds={"reading": 0.02, "attribution": 0.11},
     )
+
+
+def other_circuit() -> Circuit:
+    """Another target: some effects are twice as large, the last three nodes are missing, one is new."""
+    made = circuit(COMPLETIONS[1], COMPLETIONS[2], default=False)
+    nodes = [
+        msgspec.structs.replace(node, effect=node.effect * 2) if index % 3 == 1 else node
+        for index, node in enumerate(made.nodes[:-3])
+    ]
+    new = Node(NodeId("mlp_out.0/1023@4"), 0.77, 1.0, top=True)
+    return msgspec.structs.replace(made, nodes=(*nodes, new))
 
 
 TRUST = Trust(TrustScores(100, 0.81, 0.94, 0.96, 0.21))

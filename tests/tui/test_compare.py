@@ -2,37 +2,25 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from tui.samples import COMPLETIONS, circuit
+from tui.samples import circuit, other_circuit
 from tui.screen import dump
 from tui.test_app import run, settle
 
 from scd_tui.comparison import compare
-from scd_tui.graph import Circuit, Node, NodeId, encode_circuit
+from scd_tui.graph import encode_circuit
 from scd_tui.history import History, View
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.compare import CompareScreen, pair_line
 from scd_tui.tui.ink import plain
 
 
-def other() -> Circuit:
-    """Another target: some effects are twice as large, the last three nodes are missing, one is new."""
-    made = circuit(COMPLETIONS[1], COMPLETIONS[2], default=False)
-    nodes = [
-        msgspec.structs.replace(node, effect=node.effect * 2) if index % 3 == 1 else node
-        for index, node in enumerate(made.nodes[:-3])
-    ]
-    new = Node(NodeId("mlp_out.0/1023@4"), 0.77, 1.0, top=True)
-    return msgspec.structs.replace(made, nodes=(*nodes, new))
-
-
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     history = History(tmp_path / "circuits")
-    history.save(other(), View())
+    history.save(other_circuit(), View())
     return history
 
 
@@ -53,7 +41,7 @@ def test_both_are_told_apart_at_every_size(history: History, size: tuple[int, in
         await opened(app, pilot)
         text = dump(app)
         assert "→ ' question' − ' way'" in text and "→ ' way' − ' only'" in text
-        both = len(compare(circuit(), other()).where(True, True))
+        both = len(compare(circuit(), other_circuit()).where(True, True))
         assert f"in both {both}" in text and f"node by node: {both} in both" in text
         assert all(cell_len(line) == size[0] for line in text.splitlines())
         await pilot.press("tab")
@@ -70,7 +58,7 @@ def test_both_are_told_apart_at_every_size(history: History, size: tuple[int, in
 def test_a_row_leads_to_its_node_and_one_that_is_missing_is_told(history: History) -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         screen = await opened(app, pilot)
-        found = compare(circuit(), other())
+        found = compare(circuit(), other_circuit())
         first = found.where(True, True)[0]
         assert screen.pairs.current is not None and screen.pairs.current.name == first.name
         await pilot.press("j", "k", "enter")
@@ -107,7 +95,7 @@ def test_positions_are_summed_and_the_order_changed_with_the_cursor_kept(history
 
 
 def test_a_file_can_be_the_other(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_bytes(encode_circuit(other()))
+    (tmp_path / "other.json").write_bytes(encode_circuit(other_circuit()))
 
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         await pilot.press("D")
@@ -129,6 +117,6 @@ def test_before_there_is_a_circuit_there_is_nothing_to_compare() -> None:
 
 
 def test_what_is_missing_is_a_dot_and_no_number() -> None:
-    pair = compare(circuit(), other()).where(False, True)[0]
+    pair = compare(circuit(), other_circuit()).where(False, True)[0]
     text = plain(pair_line(pair, 2.0, 120))
     assert "·" in text and text.count("+0.770") == 2

@@ -17,11 +17,10 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.pilot import Pilot
 from tui.driving import press, settle
 from tui.picture import picture
-from tui.samples import COMPLETIONS, SITES, Records, circuit, site_nodes
+from tui.samples import COMPLETIONS, SITES, Records, circuit, other_circuit, site_nodes
 from tui.screen import make_app
 
 from scd_tui.catalog.choice import Choice
-from scd_tui.graph import Circuit, Node, NodeId
 from scd_tui.history import History, View
 from scd_tui.neuronpedia.records import Activation, Explanation, FeatureRecord, Histogram
 from scd_tui.tui import app as app_module
@@ -61,17 +60,6 @@ class Described(Records):
         )
 
 
-def other() -> Circuit:
-    """Another target: some effects are twice as large, the last three nodes are missing, one is new."""
-    made = circuit(COMPLETIONS[1], COMPLETIONS[2], default=False)
-    nodes = [
-        msgspec.structs.replace(node, effect=node.effect * 2) if index % 3 == 1 else node
-        for index, node in enumerate(made.nodes[:-3])
-    ]
-    new = Node(NodeId("mlp_out.0/1023@4"), 0.77, 1.0, top=True)
-    return msgspec.structs.replace(made, nodes=(*nodes, new))
-
-
 def past(folder: Path) -> History:
     """Circuits of the last days."""
     ages = iter((3.4 * 86_400, 5.5 * 3600, 12.5 * 60))
@@ -79,7 +67,7 @@ def past(folder: Path) -> History:
     long = "When Mary and John went to the store with their friends from the village, John gave a drink to"
     history.save(circuit(COMPLETIONS[0], prompt=long), View())
     history.save(circuit(COMPLETIONS[2], COMPLETIONS[1], metric="logp", prompt="The only"), View())
-    history.save(other(), View())
+    history.save(other_circuit(), View())
     return history
 
 
