@@ -1,17 +1,25 @@
-"""Two circuits by value: what both have, what only one has, and how far effects and edges differ.
+"""Two circuits by value: what both list, what one alone lists, and how far effects and edges differ.
 
-A node that is missing in one file was not among those that were kept of it. It need not be inactive
-there: a comparison is of what two files say.
+A circuit lists its strongest nodes and edges. What it does not list can be as strong as what the other
+lists: its effect is not known, and neither is the difference. It is known to be nothing only where all
+active features of its site are listed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
-from scd_tui.graph import Circuit, Node, NodeId, Record, parse_node
+from scd_tui.graph import EMBEDDINGS, Circuit, Node, NodeId, NodeRef, Record, parse_node
 from scd_tui.pruning import without_position
 from scd_tui.text import visible
 
 By = Literal["node", "feature"]
+Lister = Literal["both", "a", "b"]
+"""Which of the two circuits list a name."""
+
+UNKNOWN = "?"
+"""What stands for a change that is not known."""
 
 RELATIVE = 1e-3
 OF_LARGEST = 1e-5
@@ -20,31 +28,26 @@ machine sums in another order."""
 
 
 class Pair(Record, frozen=True):
-    """A name in both circuits, None for what one of them does not have.
+    """A name that both circuits list, or one alone; with None for an effect that is not known.
 
-    `a` and `b` are effects of nodes or weights of edges, summed over positions where features are compared.
+    `a` and `b` are effects of nodes or weights of edges, summed over the listed positions where features
+    are compared. `change` is what B has more. It is None where one of the two is not known, and where the
+    sums are over different positions, so that one of them misses what the other has.
     `exact_a` and `exact_b` were measured, and are of single nodes only.
     """
 
     name: str
+    listed: Lister
     a: float | None
     b: float | None
+    change: float | None
     exact_a: float | None = None
     exact_b: float | None = None
     label: str = ""
 
     @property
-    def change(self) -> float:
-        """What B has more than A; what is missing counts as nothing."""
-        return (self.b or 0.0) - (self.a or 0.0)
-
-    @property
     def size(self) -> float:
         return max(abs(self.a or 0.0), abs(self.b or 0.0))
-
-    @property
-    def shared(self) -> bool:
-        return self.a is not None and self.b is not None
 
 
 class Differs(Record, frozen=True):
@@ -56,8 +59,10 @@ class Differs(Record, frozen=True):
 
 
 class Comparison(Record, frozen=True):
-    """`nodes` and `edges` have the largest change first. `overlap` is, for A and B, the share of Σ|effect|
-    over its nodes that the shared ones have. `same`: every number is the same, to rounding.
+    """`nodes` and `edges` have the largest change first, and those whose change is not known last.
+
+    `overlap` is, for A and B, the share of Σ|effect| over its nodes that those have which both list.
+    `same`: every number is the same, to rounding.
     """
 
     by: By
@@ -70,9 +75,18 @@ class Comparison(Record, frozen=True):
     overlap: tuple[float, float]
     same: bool
 
-    def where(self, a: bool, b: bool) -> list[Pair]:
-        """The nodes in both (True, True), or in one alone, by how much they change."""
-        return [pair for pair in self.nodes if (pair.a is not None, pair.b is not None) == (a, b)]
+    def listed(self, by: Lister) -> list[Pair]:
+        """The nodes that both list, or one alone, by how much they change."""
+        return listed(self.nodes, by)
+
+
+def listed(pairs: Iterable[Pair], by: Lister) -> list[Pair]:
+    return [pair for pair in pairs if pair.listed == by]
+
+
+def unknown(pairs: Iterable[Pair]) -> int:
+    """Of how many it is not known how much they change."""
+    return sum(pair.change is None for pair in pairs)
 
 
 def compare(a: Circuit, b: Circuit, by: By | None = None) -> Comparison:
@@ -82,8 +96,9 @@ def compare(a: Circuit, b: Circuit, by: By | None = None) -> Comparison:
     """
     if by is None:
         by = "node" if len(a.tokens) == len(b.tokens) else "feature"
-    nodes = _pairs(_effects(a, by), _effects(b, by), _labels(a, b, by))
-    edges = _pairs(_weights(a, by), _weights(b, by), {})
+    aligned = len(a.tokens) == len(b.tokens)
+    nodes = _pairs(_effects(a, by), _effects(b, by), aligned, _labels(a, b, by))
+    edges = _pairs(_weights(a, by), _weights(b, by), aligned, {})
     differs = tuple(_differs(a, b))
     values = (a.metric_value, b.metric_value)
     same = not differs and _near(*values, max(map(abs, values))) and _all_near(nodes, edges)
@@ -108,7 +123,9 @@ def _all_near(*found: tuple[Pair, ...]) -> bool:
     for pairs in found:
         largest = max((pair.size for pair in pairs), default=0.0)
         for pair in pairs:
-            if pair.a is None or pair.b is None or not _near(pair.a, pair.b, largest):
+            if pair.a is None or pair.b is None or pair.change is None:
+                return False
+            if pair.listed != "both" or not _near(pair.a, pair.b, largest):
                 return False
     return True
 
@@ -118,11 +135,12 @@ def _overlap(pairs: Iterable[Pair], side: Callable[[Pair], float | None]) -> flo
     for pair in pairs:
         size = abs(side(pair) or 0.0)
         total += size
-        shared += size if pair.shared else 0.0
+        shared += size if pair.listed == "both" else 0.0
     return shared / total if total else 1.0
 
 
-Valued = dict[str, tuple[float, float | None]]
+_TOKEN = f"{EMBEDDINGS}/token "
+"""What names of token embeddings begin with where positions are summed."""
 
 
 def name_of(circuit: Circuit, node: NodeId, by: By) -> str:
@@ -138,33 +156,132 @@ def name_of(circuit: Circuit, node: NodeId, by: By) -> str:
     return name
 
 
-def _effects(circuit: Circuit, by: By) -> Valued:
+@dataclass(frozen=True)
+class _Listed:
+    """What a circuit lists under a name: the sum, and where its parts are. `whole`: there are no others."""
+
+    value: float
+    places: frozenset[tuple[int, ...]]
+    whole: bool = False
+    exact: float | None = None
+
+
+@dataclass(frozen=True)
+class _Side:
+    """All that a circuit lists; `absent` says of a name that is not listed that its effect is nothing."""
+
+    listed: dict[str, _Listed]
+    absent: Callable[[str], bool] = lambda name: False
+
+    def value(self, name: str) -> float | None:
+        if name in self.listed:
+            return self.listed[name].value
+        return 0.0 if self.absent(name) else None
+
+
+def _effects(circuit: Circuit, by: By) -> _Side:
     """Effects and exact effects by name, but for the metric's own. With positions, all are summed."""
+    count = _counting(circuit, by)
     members: dict[str, list[Node]] = {}
     for node in circuit.nodes:
         if parse_node(node.id).kind != "root":
             members.setdefault(name_of(circuit, node.id, by), []).append(node)
-    return {
-        name: (sum(node.effect for node in nodes), nodes[0].exact if len(nodes) == 1 else None)
+    listed = {
+        name: _Listed(
+            value=sum(node.effect for node in nodes),
+            places=frozenset((parse_node(node.id).position,) for node in nodes),
+            whole=by == "node" or len(nodes) == count(name),
+            exact=nodes[0].exact if len(nodes) == 1 else None,
+        )
         for name, nodes in members.items()
     }
+    return _Side(listed, lambda name: count(name) == 0)
 
 
-def _weights(circuit: Circuit, by: By) -> Valued:
-    found: dict[str, float] = {}
+def _counting(circuit: Circuit, by: By) -> Callable[[str], int | None]:
+    """At how many positions a name has an effect in a circuit; of listed nodes where sums are compared.
+
+    None is not known: other features may be active at a site than those that are listed, unless these
+    are as many as are active there. (Those of a contrast prompt are not counted.)
+    """
+    features = [ref for node in circuit.nodes if (ref := parse_node(node.id)).kind == "feature"]
+    at_site = Counter(ref.site for ref in features)
+    complete = {
+        summary.site
+        for summary in circuit.sites
+        if circuit.contrast_prompt is None and at_site[summary.site] == summary.active
+    }
+    positions = Counter(name_of(circuit, ref.id, by) for ref in features)
+    length = len(circuit.tokens)
+    tokens = Counter(
+        name_of(circuit, NodeRef("token", position).id, by) for position in range(length)
+    )
+
+    def count(name: str) -> int | None:
+        if name in tokens or name.startswith(_TOKEN):
+            return tokens[name]
+        ref = parse_node(name if by == "node" else f"{name}@0")
+        if by == "node" and ref.position >= length:
+            return 0
+        if ref.kind != "feature":
+            return 1 if by == "node" else length
+        return positions[name] if ref.site in complete else None
+
+    return count
+
+
+def _weights(circuit: Circuit, by: By) -> _Side:
+    weights: dict[str, float] = {}
+    places: dict[str, set[tuple[int, ...]]] = {}
     for edge in circuit.edges:
         name = f"{name_of(circuit, edge.source, by)} → {name_of(circuit, edge.target, by)}"
-        found[name] = found.get(name, 0.0) + edge.weight
-    return {name: (weight, None) for name, weight in found.items()}
+        weights[name] = weights.get(name, 0.0) + edge.weight
+        ends = (parse_node(edge.source).position, parse_node(edge.target).position)
+        places.setdefault(name, set()).add(ends)
+    return _Side({name: _Listed(weights[name], frozenset(places[name])) for name in weights})
 
 
-def _pairs(a: Valued, b: Valued, labels: dict[str, str]) -> tuple[Pair, ...]:
-    nothing: tuple[None, None] = (None, None)
+def _pairs(a: _Side, b: _Side, aligned: bool, labels: dict[str, str]) -> tuple[Pair, ...]:
+    """`aligned`: positions of one stand for those of the other, and not only their number."""
     pairs = []
-    for name in dict.fromkeys((*a, *b)):
-        (value_a, exact_a), (value_b, exact_b) = a.get(name, nothing), b.get(name, nothing)
-        pairs.append(Pair(name, value_a, value_b, exact_a, exact_b, labels.get(name, "")))
-    return tuple(sorted(pairs, key=lambda pair: (-abs(pair.change), -pair.size, pair.name)))
+    for name in dict.fromkeys((*a.listed, *b.listed)):
+        one, other = a.listed.get(name), b.listed.get(name)
+        value_a, value_b = a.value(name), b.value(name)
+        change = None
+        if value_a is not None and value_b is not None and _comparable(one, other, aligned):
+            change = value_b - value_a
+        pairs.append(
+            Pair(
+                name=name,
+                listed="both" if one and other else "a" if one else "b",
+                a=value_a,
+                b=value_b,
+                change=change,
+                exact_a=one.exact if one else None,
+                exact_b=other.exact if other else None,
+                label=labels.get(name, ""),
+            )
+        )
+    return tuple(
+        sorted(
+            pairs,
+            key=lambda pair: (
+                pair.change is None,
+                -abs(pair.change or 0.0),
+                -pair.size,
+                pair.name,
+            ),
+        )
+    )
+
+
+def _comparable(a: _Listed | None, b: _Listed | None, aligned: bool) -> bool:
+    """Whether the two sums, None for one of nothing, are of the same, or each of all that there is."""
+    if a is not None and b is not None:
+        same = a.places == b.places if aligned else len(a.places) == len(b.places)
+        if same:
+            return True
+    return all(side is None or side.whole for side in (a, b))
 
 
 def _labels(a: Circuit, b: Circuit, by: By) -> dict[str, str]:

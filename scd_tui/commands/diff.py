@@ -11,8 +11,8 @@ from scd_tui.commands.options import positive, saved_circuit
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scd-tui diff",
-        description="Compare two saved circuits by value: what both have, what only one has, and how "
-        "far effects and edges differ.",
+        description="Compare two saved circuits by value: what both list, what one alone lists, and "
+        "how far effects and edges differ where both are known.",
         allow_abbrev=False,
     )
     parser.add_argument("a", type=Path, metavar="A")
@@ -20,8 +20,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--by",
         choices=("node", "feature"),
-        help="compare node by node, or each feature with its positions summed (default: node by node "
-        "if the prompts have as many tokens)",
+        help="compare node by node, or each feature with its listed positions summed (default: "
+        "node by node if the prompts have as many tokens)",
     )
     parser.add_argument(
         "--top", type=positive, default=15, metavar="N", help="lines of each list (default: 15)"

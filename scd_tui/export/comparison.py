@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 
-from scd_tui.comparison import Comparison, Pair
+from scd_tui.comparison import UNKNOWN, Comparison, Pair, listed, unknown
 from scd_tui.numbers import percent, signed
 from scd_tui.text import shorten
 
@@ -24,23 +24,25 @@ def comparison_lines(found: Comparison, names: tuple[str, str], top: int) -> Ite
         return
     a, b = found.value_a, found.value_b
     yield f"metric {signed(a)} in A, {signed(b)} in B, {signed(b - a)} more"
-    unit = "nodes" if found.by == "node" else "features, positions summed"
-    both, only_a, only_b = (
-        found.where(*which) for which in ((True, True), (True, False), (False, True))
-    )
+    unit = "nodes" if found.by == "node" else "features, listed positions summed"
+    both, only_a, only_b = (len(found.listed(by)) for by in ("both", "a", "b"))
     share_a, share_b = found.overlap
     yield (
-        f"{unit}: {len(both)} in both ({percent(share_a)} of A's Σ|effect|, {percent(share_b)} of "
-        f"B's), {len(only_a)} only in A, {len(only_b)} only in B"
+        f"{unit}: {both} listed in both ({percent(share_a)} of A's Σ|effect|, {percent(share_b)} of "
+        f"B's), {only_a} in A alone, {only_b} in B alone"
     )
-    lists = (
-        ("in both, by how much they change", both),
-        ("only in A", only_a),
-        ("only in B", only_b),
-        ("edges, by how much they change", list(found.edges)),
-    )
-    for title, pairs in lists:
-        yield from _table(title, pairs, top)
+    nodes, edges = unknown(found.nodes), unknown(found.edges)
+    if nodes or edges:
+        yield (
+            f"{UNKNOWN}: B − A is not known, of {nodes} of these and {edges} edges: what one does not "
+            "list need not be nothing there"
+        )
+    for what, pairs in (("", found.nodes), ("edges ", found.edges)):
+        yield from _table(
+            f"{what}listed in both, by how much they change", listed(pairs, "both"), top
+        )
+        yield from _table(f"{what}listed in A alone", listed(pairs, "a"), top)
+        yield from _table(f"{what}listed in B alone", listed(pairs, "b"), top)
 
 
 def _table(title: str, pairs: Sequence[Pair], top: int) -> Iterator[str]:
@@ -53,8 +55,8 @@ def _table(title: str, pairs: Sequence[Pair], top: int) -> Iterator[str]:
     yield f"{_pad(title, width)} {heads}".rstrip()
     for pair in shown:
         numbers = "".join(
-            ("·".rjust(NUMBER) if value is None else signed(value, NUMBER)) + " "
-            for value in (pair.a, pair.b, pair.change)
+            (missing.rjust(NUMBER) if value is None else signed(value, NUMBER)) + " "
+            for value, missing in ((pair.a, "·"), (pair.b, "·"), (pair.change, UNKNOWN))
         )
         label = shorten(pair.label, _LABEL)
         yield f"{_pad(pair.name, width)} {numbers} {label}".rstrip()

@@ -1,4 +1,4 @@
-"""Two circuits side by side: what both have, what only one has, and how far they differ."""
+"""Two circuits side by side: what both list, what one alone lists, and how far they differ."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from scd_tui.comparison import By, Comparison, Pair, compare
+from scd_tui.comparison import UNKNOWN, By, Comparison, Lister, Pair, compare, unknown
 from scd_tui.graph import Circuit
 from scd_tui.history import target_words
 from scd_tui.numbers import bar, percent, signed
@@ -23,20 +23,21 @@ from scd_tui.tui.paint import tone
 from scd_tui.tui.view import Bar, Pane
 
 NUMBER = 7
-SECTIONS = (
-    ("in both", (True, True)),
-    ("only in A", (True, False)),
-    ("only in B", (False, True)),
+SECTIONS: tuple[tuple[str, Lister], ...] = (
+    ("listed in both", "both"),
+    ("listed in A alone", "a"),
+    ("listed in B alone", "b"),
 )
 WIDE = 100
 """Cells from which both sides have bars."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A line of the list: a section's head, or a pair of one."""
+    """A line of the list: a section's head, or a pair of one. `unknown`: how many changes are not known."""
 
     section: str
     count: int = 0
+    unknown: int = 0
     pair: Pair | None = None
 
 
@@ -58,14 +59,17 @@ class PairList(Pane):
         return len(self.rows)
 
     def show(self, found: Comparison, by_size: bool) -> None:
-        """List them by how much they change, or by how large they are."""
+        """List them by how much they change, or by how large they are.
+
+        Where it is not known how much one changes, it comes after those where it is.
+        """
         name = self.current.name if self.current is not None else None
         self.rows = []
-        for section, where in SECTIONS:
-            pairs = found.where(*where)
+        for section, by in SECTIONS:
+            pairs = found.listed(by)
             if by_size:
                 pairs.sort(key=lambda pair: -pair.size)
-            self.rows.append(Row(section, len(pairs)))
+            self.rows.append(Row(section, len(pairs), unknown(pairs)))
             self.rows += [Row(section, pair=pair) for pair in pairs]
         self._largest = max((pair.size for pair in found.nodes), default=0.0)
         again = (i for i, row in enumerate(self.rows) if row.pair and row.pair.name == name)
@@ -76,7 +80,10 @@ class PairList(Pane):
     def draw(self, y: int, width: int) -> tuple[Sequence[Span], bool]:
         row = self.rows[y]
         if row.pair is None:
-            return [(f" {row.section} ", "heading"), (f"{row.count}", "dim")], y == self.cursor
+            words = f", B − A not known of {row.unknown}" if row.unknown else ""
+            return [(f" {row.section} ", "heading"), (f"{row.count}{words}", "dim")], (
+                y == self.cursor
+            )
         return pair_line(row.pair, self._largest, width), y == self.cursor
 
     def go(self, to: int) -> None:
@@ -111,14 +118,18 @@ def pair_line(pair: Pair, largest: float, width: int) -> list[Span]:
             continue
         spans.append((signed(value, NUMBER) + " ", tone(value)))
         spans.append((bar(abs(value) / largest if largest else 0.0, bars) + " ", tone(value)))
-    spans.append((signed(pair.change, NUMBER) + "  ", "text"))
+    if pair.change is None:
+        spans.append((UNKNOWN.rjust(NUMBER) + "  ", "dim"))
+    else:
+        spans.append((signed(pair.change, NUMBER) + "  ", "text"))
     return [*spans, (pair.label, "label")]
 
 
-def heads(width: int) -> list[Span]:
-    """What stands above the columns of `pair_line`."""
+def heads(width: int, not_known: int) -> list[Span]:
+    """What stands above the columns of `pair_line`, and of how many it is not known how they change."""
     cells = NUMBER + 2 + _bar_cells(width)
-    name = pad("", _name_cells(width) + 3)
+    legend = f"  {UNKNOWN} not known: {not_known}" if not_known else ""
+    name = pad(legend, _name_cells(width) + 3)
     columns = "".join(pad(text.rjust(NUMBER), cells) for text in ("A", "B"))
     return fit([(name + columns + "B − A".rjust(NUMBER), "dim")], width)
 
@@ -141,12 +152,12 @@ def side_line(name: str, circuit: Circuit, value: float, width: int) -> Line:
 def summary(found: Comparison) -> list[Span]:
     """How much both share, and what there is to beware of."""
     share_a, share_b = found.overlap
-    what = "node by node" if found.by == "node" else "features, positions summed"
+    what = "node by node" if found.by == "node" else "sums of listed positions"
     if found.same:
         return [(" the same: every effect and every edge, to rounding", "good")]
     spans: list[Span] = [
         (f" {what}: ", "dim"),
-        (f"{len(found.where(True, True))} in both", "text"),
+        (f"{len(found.listed('both'))} in both", "text"),
         (f", {percent(share_a)} of A's Σ|effect| and {percent(share_b)} of B's", "dim"),
     ]
     for note in found.notes:
@@ -190,7 +201,8 @@ class CompareScreen(Screen[str | None]):
         self.query_one("#side-a", Bar).show(side_line("A", self._a, found.value_a, width))
         self.query_one("#side-b", Bar).show(side_line("B", self._b, found.value_b, width))
         self.query_one("#summary", Bar).show(summary(found))
-        self.query_one("#pair-heads", Bar).show(heads(self.pairs.scrollable_content_region.width))
+        columns = heads(self.pairs.scrollable_content_region.width, unknown(found.nodes))
+        self.query_one("#pair-heads", Bar).show(columns)
         order = "by size" if self._by_size else "by change"
         hints = (("enter", "go to it"), ("tab", "section"), ("f", "sum positions"), ("o", "order"))
         left: list[Span] = [(f" {order}  ", "text")]

@@ -38,10 +38,21 @@ def test_lists_are_cut_and_say_so(
     text = capsys.readouterr().out
     assert f"A  {files[0]}" in text and "target: A ' question', B ' way'" in text
     assert "metric +3.210 in A, −3.210 in B, −6.420 more" in text
-    assert "only in A" in text and "… and 1 more (--top 3 shows all)" in text
-    only = text.split("only in A  ")[1].split("\n\n")[0].splitlines()[1:3]
-    names = [line.split()[0] for line in only]
-    assert names == [pair.name for pair in compare(circuit(), other()).where(True, False)[:2]]
+    assert "listed in A alone" in text and "… and 1 more (--top 3 shows all)" in text
+    alone = text.split("listed in A alone  ")[1].split("\n\n")[0].splitlines()[1:3]
+    names = [line.split()[0] for line in alone]
+    assert names == [pair.name for pair in compare(circuit(), other()).listed("a")[:2]]
+
+
+def test_a_change_that_is_not_known_is_no_number_and_counted(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", *files]) == 0
+    text = capsys.readouterr().out
+    assert "3 in A alone, 0 in B alone" in text
+    assert "?: B − A is not known, of 3 of these and " in text
+    alone = text.split("\nlisted in A alone  ")[1].split("\n\n")[0].splitlines()[1:]
+    assert [line.split()[2:] for line in alone] == [["·", "?"]] * 3
 
 
 def test_json_has_everything(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,14 +41,19 @@ def test_both_are_told_apart_at_every_size(history: History, size: tuple[int, in
         await opened(app, pilot)
         text = dump(app)
         assert "→ ' question' − ' way'" in text and "→ ' way' − ' only'" in text
-        both = len(compare(circuit(), other_circuit()).where(True, True))
-        assert f"in both {both}" in text and f"node by node: {both} in both" in text
+        both = len(compare(circuit(), other_circuit()).listed("both"))
+        assert f"listed in both {both}" in text and f"node by node: {both} in both" in text
+        assert "? not known: 4" in text
         assert all(cell_len(line) == size[0] for line in text.splitlines())
         await pilot.press("tab")
-        assert "only in A 3" in dump(app)
+        assert "listed in A alone 3, B − A not known of 3" in dump(app)
         await pilot.press("tab", "j")
         text = dump(app)
-        assert "only in B 1" in text and "mlp_out.0/1023@4" in text and "+0.770" in text
+        assert (
+            "listed in B alone 1, B − A not known of 1" in text
+            and "mlp_out.0/1023@4" in text
+            and "+0.770" in text
+        )
         await pilot.press("escape")
         assert app.screen is app.main
 
@@ -59,7 +64,7 @@ def test_a_row_leads_to_its_node_and_one_that_is_missing_is_told(history: Histor
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         screen = await opened(app, pilot)
         found = compare(circuit(), other_circuit())
-        first = found.where(True, True)[0]
+        first = found.listed("both")[0]
         assert screen.pairs.current is not None and screen.pairs.current.name == first.name
         await pilot.press("j", "k", "enter")
         await settle(pilot)
@@ -83,7 +88,7 @@ def test_positions_are_summed_and_the_order_changed_with_the_cursor_kept(history
         assert sizes == sorted(sizes, reverse=True) and "by size" in dump(app)
         await pilot.press("f")
         await settle(pilot)
-        assert "features, positions summed" in dump(app)
+        assert "sums of listed positions" in dump(app)
         name = screen.pairs.current.name if screen.pairs.current else ""
         assert "@" not in name
         await pilot.press("enter")
@@ -116,7 +121,6 @@ def test_before_there_is_a_circuit_there_is_nothing_to_compare() -> None:
     run(test, prompt=None)
 
 
-def test_what_is_missing_is_a_dot_and_no_number() -> None:
-    pair = compare(circuit(), other_circuit()).where(False, True)[0]
-    text = plain(pair_line(pair, 2.0, 120))
-    assert "·" in text and text.count("+0.770") == 2
+def test_what_is_missing_is_a_dot_and_how_much_it_changes_not_known() -> None:
+    pair = compare(circuit(), other_circuit()).listed("b")[0]
+    assert plain(pair_line(pair, 2.0, 80)).split()[1:] == ["·", "+0.770", "?"]
