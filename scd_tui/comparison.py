@@ -62,7 +62,7 @@ class Comparison(Record, frozen=True):
     """`nodes` and `edges` have the largest change first, and those whose change is not known last.
 
     `overlap` is, for A and B, the share of Σ|effect| over its nodes that those have which both list.
-    `same`: every number is the same, to rounding.
+    `same`: every number is the same, to rounding. `against`: the contrast prompt, where both have the same.
     """
 
     by: By
@@ -74,6 +74,7 @@ class Comparison(Record, frozen=True):
     edges: tuple[Pair, ...]
     overlap: tuple[float, float]
     same: bool
+    against: str | None = None
 
     def listed(self, by: Lister) -> list[Pair]:
         """The nodes that both list, or one alone, by how much they change."""
@@ -112,6 +113,7 @@ def compare(a: Circuit, b: Circuit, by: By | None = None) -> Comparison:
         edges=edges,
         overlap=(_overlap(nodes, lambda p: p.a), _overlap(nodes, lambda p: p.b)),
         same=same,
+        against=a.contrast_prompt if a.contrast_prompt == b.contrast_prompt else None,
     )
 
 

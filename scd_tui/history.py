@@ -58,6 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
     """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words.
 
     `given` is how its model was named when it was loaded, which can be a folder's path.
+    `contrast_prompt` is "" where there is none, and in files from before it was kept here.
     """
 
     key: str
@@ -70,6 +71,7 @@ class Entry(msgspec.Struct, frozen=True):
     nodes: int
     marked: int = 0
     given: str = ""
+    contrast_prompt: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -164,6 +166,7 @@ class History:
             dictionaries=circuit.model.dictionaries,
             nodes=len(circuit.nodes),
             given=given,
+            contrast_prompt=circuit.contrast_prompt or "",
         )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)

@@ -24,6 +24,14 @@ def contrast_text(circuit: Circuit) -> str:
     return joined(circuit.contrast_tokens)
 
 
+def differing(prompt: str, other: str) -> str:
+    """`other` from the first word on that is another than in `prompt`, with `…` for those before it."""
+    pairs = enumerate(zip(prompt, other, strict=False))
+    parted = next((at for at, (one, two) in pairs if one != two), min(len(prompt), len(other)))
+    start = other.rfind(" ", 0, parted) + 1
+    return f"…{other[start:]}" if start else other
+
+
 def joined(tokens: Iterable[Token]) -> str:
     """The text of tokens that follow one another, safe to show."""
     return visible(whole("".join(token.text for token in tokens)))

@@ -91,6 +91,15 @@ def test_the_same_question_is_one_entry_and_another_question_another(tmp_path: P
     assert history.last_model() == "gpt2-small:res-jb", "with its set, or where it lay"
 
 
+def test_an_entry_says_against_which_prompt_it_is_and_old_ones_need_not(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    entry = history.save(msgspec.structs.replace(circuit(), contrast_prompt="clean"), View())
+    assert entry is not None and history.entries()[0].contrast_prompt == "clean"
+    path = tmp_path / f"{entry.key}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b',"contrast_prompt":"clean"', b"", 1))
+    assert history.entries()[0].contrast_prompt == ""
+
+
 def test_the_oldest_go_when_there_are_too_many_and_none_are_kept_with_0(tmp_path: Path) -> None:
     times = iter(range(10))
     history = History(tmp_path, keep=2, clock=lambda: float(next(times)))

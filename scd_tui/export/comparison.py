@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from scd_tui.comparison import UNKNOWN, Comparison, Pair, listed, unknown
 from scd_tui.numbers import percent, signed
-from scd_tui.text import shorten
+from scd_tui.text import shorten, visible
 
 NUMBER = 8
 _LABEL = 60
@@ -18,6 +18,8 @@ def comparison_lines(found: Comparison, names: tuple[str, str], top: int) -> Ite
     yield f"B  {names[1]}"
     for differs in found.differs:
         yield f"{differs.what}: A {differs.a or 'none'}, B {differs.b or 'none'}"
+    if found.against is not None:
+        yield f"contrast prompt: {visible(found.against)} in both"
     yield from (f"note: {note}" for note in found.notes)
     if found.same:
         yield "The two are the same: every effect and every edge, to rounding."

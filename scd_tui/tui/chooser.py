@@ -20,10 +20,14 @@ from scd_tui.tui.view import Bar, Pane
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One line of the list; `value` is what is chosen with it. The filter searches the line."""
+    """One line of the list; `value` is what is chosen with it. The filter searches the line.
+
+    `fitted` draws it in so many cells, where cutting off its end would not do.
+    """
 
     value: str
     line: Line
+    fitted: Callable[[int], Line] | None = None
 
 
 class Options(Pane):
@@ -50,7 +54,9 @@ class Options(Pane):
         return len(self.shown)
 
     def draw(self, y: int, width: int) -> tuple[Sequence[Span], bool]:
-        return ((" ", "text"), *self.shown[y].line), y == self.cursor
+        option = self.shown[y]
+        line = option.line if option.fitted is None else option.fitted(width - 1)
+        return ((" ", "text"), *line), y == self.cursor
 
     def filter(self, text: str) -> None:
         """Show the options with all the words of `text`, whatever their case."""

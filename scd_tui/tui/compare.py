@@ -19,6 +19,7 @@ from scd_tui.text import visible
 from scd_tui.tui.bindings import compare_keys
 from scd_tui.tui.ink import Line, Span, cut, cut_start, fit, pad
 from scd_tui.tui.lines import key_hints
+from scd_tui.tui.opening import against
 from scd_tui.tui.paint import tone
 from scd_tui.tui.view import Bar, Pane
 
@@ -149,6 +150,15 @@ def side_line(name: str, circuit: Circuit, value: float, width: int) -> Line:
     )
 
 
+def side_lines(name: str, circuit: Circuit, value: float, width: int) -> list[Line]:
+    """Which circuit stands on a side, and against which prompt it is held."""
+    lines = [side_line(name, circuit, value, width)]
+    if circuit.contrast_prompt is not None:
+        held = against(circuit.prompt, circuit.contrast_prompt, width - 4)
+        lines.append((("   ", "text"), held))
+    return lines
+
+
 def summary(found: Comparison) -> list[Span]:
     """How much both share, and what there is to beware of."""
     share_a, share_b = found.overlap
@@ -198,8 +208,14 @@ class CompareScreen(Screen[str | None]):
 
     def _draw(self) -> None:
         width, found = self.size.width, self._found
-        self.query_one("#side-a", Bar).show(side_line("A", self._a, found.value_a, width))
-        self.query_one("#side-b", Bar).show(side_line("B", self._b, found.value_b, width))
+        for name, circuit, value in (
+            ("A", self._a, found.value_a),
+            ("B", self._b, found.value_b),
+        ):
+            lines = side_lines(name, circuit, value, width)
+            side = self.query_one(f"#side-{name.lower()}", Bar)
+            side.styles.height = len(lines)
+            side.show(*lines)
         self.query_one("#summary", Bar).show(summary(found))
         columns = heads(self.pairs.scrollable_content_region.width, unknown(found.nodes))
         self.query_one("#pair-heads", Bar).show(columns)

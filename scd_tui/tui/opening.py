@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from textual.app import App
 
 from scd_tui.errors import InputError
@@ -15,9 +18,11 @@ from scd_tui.history import Entry, Kept, View
 from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
-from scd_tui.tui.ink import Line, cut, cut_start, pad
+from scd_tui.tui.ink import Line, Span, cut, cut_start, pad, width_of
 from scd_tui.tui.keeping import Keeper
+from scd_tui.tui.paint import quoted
 from scd_tui.tui.session import Level
+from scd_tui.wording import differing
 
 OFFERED = 3
 """Past circuits that the empty screen names."""
@@ -133,14 +138,32 @@ def ago(seconds: float) -> str:
     return "now"
 
 
-def past_line(entry: Entry, now: float) -> Line:
-    """One line of the list of past circuits."""
-    return (
+def against(prompt: str, contrast_prompt: str, width: int) -> Span:
+    """What a circuit is held against, in at most `width` cells: from where the two prompts part, if it
+    has to be cut."""
+    before = "against "
+    room = width - len(f'{before}""')
+    text = visible(contrast_prompt)
+    if cell_len(text) > room:
+        text = cut(visible(differing(prompt, contrast_prompt)), room)
+    return before + quoted(text), "dim"
+
+
+def past_line(entry: Entry, now: float, width: int | None = None) -> Line:
+    """One line of the list of past circuits; in `width` cells both prompts give way to each other."""
+    first: Line = (
         (pad(ago(now - entry.when), 11), "dim"),
         (pad(visible(entry.target), 26) + " ", "towards"),
-        (visible(entry.prompt), "text"),
-        (f"  {entry.metric} · {visible(entry.model)} · {counted(entry.nodes, 'node')}", "dim"),
     )
+    last = f"  {entry.metric} · {visible(entry.model)} · {counted(entry.nodes, 'node')}"
+    prompt = visible(entry.prompt)
+    if not entry.contrast_prompt:
+        return (*first, (prompt, "text"), (last, "dim"))
+    # two cells between the prompts, and one for the sign that there is more
+    room = sys.maxsize if width is None else width - width_of(first) - 3
+    held = against(entry.prompt, entry.contrast_prompt, max(room // 2, room - cell_len(prompt)))
+    prompt = cut(prompt, room - cell_len(held[0]))
+    return (*first, (prompt, "text"), ("  ", "text"), held, (last, "dim"))
 
 
 def offer(entries: Sequence[Entry], now: float) -> list[Line]:
@@ -149,19 +172,27 @@ def offer(entries: Sequence[Entry], now: float) -> list[Line]:
         return []
     return [
         (("  ctrl+o", "key"), (" goes on with a past circuit:", "dim")),
-        *(
-            (
-                (f"      {ago(now - entry.when):10} ", "dim"),
-                (cut_start(visible(entry.prompt), 32), "text"),
-                (f" → {cut(visible(entry.target), 24)}", "towards"),
-            )
-            for entry in entries[:OFFERED]
-        ),
+        *(line for entry in entries[:OFFERED] for line in _offered(entry, now)),
     ]
 
 
+def _offered(entry: Entry, now: float) -> list[Line]:
+    line: Line = (
+        (f"      {ago(now - entry.when):10} ", "dim"),
+        (cut_start(visible(entry.prompt), 32), "text"),
+        (f" → {cut(visible(entry.target), 24)}", "towards"),
+    )
+    if not entry.contrast_prompt:
+        return [line]
+    held = against(entry.prompt, entry.contrast_prompt, 59)
+    return [line, ((" " * 17, "text"), held)]
+
+
 def past_options(entries: Iterable[Entry], now: float) -> list[Option]:
-    return [Option(entry.key, past_line(entry, now)) for entry in entries]
+    return [
+        Option(entry.key, past_line(entry, now), partial(past_line, entry, now))
+        for entry in entries
+    ]
 
 
 def circuit_files(folder: Path) -> list[Option]:

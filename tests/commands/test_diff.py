@@ -55,6 +55,21 @@ def test_a_change_that_is_not_known_is_no_number_and_counted(
     assert [line.split()[2:] for line in alone] == [["·", "?"]] * 3
 
 
+def test_the_prompt_that_both_are_held_against_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = msgspec.structs.replace(circuit(), contrast_prompt="the\nother")
+    (tmp_path / "held.json").write_bytes(encode_circuit(held))
+    (tmp_path / "plain.json").write_bytes(encode_circuit(circuit()))
+    names = [str(tmp_path / name) for name in ("held.json", "plain.json")]
+    assert main(["diff", names[0], names[0]]) == 0
+    assert "contrast prompt: the⏎other in both\n" in capsys.readouterr().out
+    assert main(["diff", *names]) == 0
+    assert "contrast prompt: A the⏎other, B none\n" in capsys.readouterr().out
+    assert main(["diff", names[1], names[1]]) == 0
+    assert "contrast prompt" not in capsys.readouterr().out
+
+
 def test_json_has_everything(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", *files, "--json", "--by", "feature"]) == 0
     text = capsys.readouterr().out

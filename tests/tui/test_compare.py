@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
@@ -13,7 +14,7 @@ from scd_tui.comparison import compare
 from scd_tui.graph import encode_circuit
 from scd_tui.history import History, View
 from scd_tui.tui.app import ScdApp
-from scd_tui.tui.compare import CompareScreen, pair_line
+from scd_tui.tui.compare import CompareScreen, pair_line, side_lines
 from scd_tui.tui.ink import plain
 
 
@@ -58,6 +59,32 @@ def test_both_are_told_apart_at_every_size(history: History, size: tuple[int, in
         assert app.screen is app.main
 
     run(test, size, history=history)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_each_side_says_against_which_prompt_it_is(width: int) -> None:
+    held = msgspec.structs.replace(circuit(), contrast_prompt="To be or not to do, that is a way")
+    lines = [plain(line) for line in side_lines("A", held, 3.21, width)]
+    assert lines[1].strip() == 'against "To be or not to do, that is a way"'
+    long = msgspec.structs.replace(held, contrast_prompt="To be or not to word " + "word " * 40)
+    lines = [plain(line) for line in side_lines("A", long, 3.21, width)]
+    assert lines[1].strip().startswith('against "…word word') and lines[1].endswith('…"')
+    assert all(cell_len(line) < width for line in lines)
+    assert len(side_lines("A", circuit(), 3.21, width)) == 1
+
+
+def test_the_screen_has_room_for_the_prompts_that_both_are_against(tmp_path: Path) -> None:
+    history = History(tmp_path / "circuits")
+    held = msgspec.structs.replace(other_circuit(), contrast_prompt="To do or not to do")
+    history.save(held, View())
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await opened(app, pilot)
+        lines = dump(app).splitlines()
+        assert lines[1].startswith(" B ") and lines[2].strip() == 'against "To do or not to do"'
+        assert lines[3].startswith(" node by node: ") and lines[5].startswith(" listed in both ")
+
+    run(test, (80, 24), history=history)
 
 
 def test_a_row_leads_to_its_node_and_one_that_is_missing_is_told(history: History) -> None:

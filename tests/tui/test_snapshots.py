@@ -65,7 +65,9 @@ def past(folder: Path) -> History:
     ages = iter((3.4 * 86_400, 5.5 * 3600, 12.5 * 60))
     history = History(folder, clock=lambda: NOW - next(ages, 0))
     long = "When Mary and John went to the store with their friends from the village, John gave a drink to"
-    history.save(circuit(COMPLETIONS[0], prompt=long), View())
+    held = long.replace("Mary and John", "John and Mary")
+    made = circuit(COMPLETIONS[0], prompt=long)
+    history.save(msgspec.structs.replace(made, contrast_prompt=held), View())
     history.save(circuit(COMPLETIONS[2], COMPLETIONS[1], metric="logp", prompt="The only"), View())
     history.save(other_circuit(), View())
     return history
