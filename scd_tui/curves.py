@@ -10,10 +10,11 @@ from typing import Literal, get_args
 from scd_tui.graph import ModelIdentity, Record, Target
 
 Kind = Literal["features", "neurons"]
-Stand = Literal["zero", "mean"]
+Stand = Literal["contrast", "zero", "mean"]
 Order = Literal["effect", "random", "chosen"]
 
 STANDS: tuple[Stand, ...] = get_args(Stand)
+"""In the order in which they are shown. A circuit with a contrast prompt has no curves at zero."""
 ENOUGH = 0.8
 """The faithfulness at which the nodes needed for it are counted."""
 
@@ -29,12 +30,12 @@ class Curve(Record, frozen=True, kw_only=True):
 class Column(Record, frozen=True, kw_only=True):
     """One curve, and how it was made.
 
-    `baseline` stands in for nodes that are out; `errors` says whether what the dictionaries leave
-    unexplained is kept, and is None for neurons, which have none; `order` is by |effect|, the mean over
-    random ones, or by |effect| of those that a reader chose. `count` nodes there are in all, `empty` is
-    m(∅). `needed` nodes have a faithfulness of `ENOUGH` where one node fewer has less; None where no
-    size has. Without a curve, `refused` is the reason, and `empty` is None where nothing could be run at
-    all.
+    `baseline` stands in for nodes that are out: nothing, their mean over a text, or what they are in the
+    contrast prompt; `errors` says whether what the dictionaries leave unexplained is kept, and is None for
+    neurons, which have none; `order` is by |effect|, the mean over random ones, or by |effect| of those
+    that a reader chose. `count` nodes there are in all, `empty` is m(∅). `needed` nodes have a
+    faithfulness of `ENOUGH` where one node fewer has less; None where no size has. Without a curve,
+    `refused` is the reason, and `empty` is None where nothing could be run at all.
     """
 
     nodes: Kind
@@ -46,6 +47,14 @@ class Column(Record, frozen=True, kw_only=True):
     curve: Curve | None = None
     needed: int | None = None
     refused: str = ""
+
+    @property
+    def passing(self) -> bool:
+        """Whether a size beyond `needed` has less than `ENOUGH` again."""
+        if self.curve is None or self.needed is None:
+            return False
+        points = zip(self.curve.sizes, self.curve.faithfulness, strict=True)
+        return any(size > self.needed and value < ENOUGH for size, value in points)
 
 
 class Validation(Record, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from scd_tui.attribution.validation import (
     mean_of,
     measured,
     sizes_up_to,
-    zero_baselines,
+    without,
 )
 from scd_tui.curves import Column, Order
 from scd_tui.errors import InputError
@@ -28,9 +28,9 @@ def chosen_curves(
 ) -> tuple[Column, ...]:
     """Faithfulness of the chosen features, beside as many of the strongest and as many at random.
 
-    With zero for what is out, the dictionaries' errors kept and out. `validation` has what these curves
-    are of. Errors among `nodes` are passed over. Raises InputError where there is no feature among them,
-    or one that is not active.
+    With zero for what is out, or with what the contrast prompt has where there is one; the dictionaries'
+    errors kept and out. `validation` has what these curves are of. Errors among `nodes` are passed over.
+    Raises InputError where there is no feature among them, or one that is not active.
     """
     loaded, attribution = explanation.loaded, explanation.attribution
     chosen = [ref for node in dict.fromkeys(nodes) if (ref := parse_node(node)).kind == "feature"]
@@ -43,18 +43,18 @@ def chosen_curves(
         "effect": [strongest_first(attribution, sites)],
         "random": [by_chance(attribution, sites, seed) for seed in SEEDS],
     }
-    zeros = zero_baselines(loaded, attribution)
+    stand, baselines = without(loaded, attribution)
     total = 2 * len(orders)
     columns: list[Column] = []
     for errors in (True, False):
         for order, rankings in orders.items():
             on_progress(len(columns), total)
             column = Column(
-                nodes="features", baseline="zero", errors=errors, order=order, count=count
+                nodes="features", baseline=stand, errors=errors, order=order, count=count
             )
             measure = mean_of(
                 [
-                    feature_measure(loaded, attribution, ranked, zeros, errors=errors)
+                    feature_measure(loaded, attribution, ranked, baselines, errors=errors)
                     for ranked in rankings
                 ]
             )

@@ -7,7 +7,8 @@ With C a circuit's features (index and position) and ∅ the empty one (Marks et
 In m(C) every dictionary stands in the stream. It reads what arrives there, which is not what arrived
 in the clean run; features outside C are given their baseline (zero, or their mean over a text), the
 others what they are now. What the dictionary leaves unexplained of the current activation is kept, or
-given its baseline too. m(M) is the unmodified model. A curve takes the circuits of the n strongest.
+given its baseline too. m(M) is the unmodified model. A curve takes the circuits of the n strongest. With a
+contrast prompt the baseline is what that prompt has at the same position, as for single nodes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution
-from scd_tui.attribution.baseline import Baseline
+from scd_tui.attribution.baseline import StandIn
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
@@ -104,7 +105,7 @@ def circuit_metrics(
     tokens: Sequence[Token],
     target: Target,
     dictionaries: Mapping[Site, Dictionary],
-    baselines: Mapping[Site, Baseline],
+    baselines: Mapping[Site, StandIn],
     ranked: Mapping[Site, Ranked],
     sizes: Sequence[int],
     *,
@@ -121,19 +122,21 @@ def circuit_metrics(
     def splice(site: Site, activation: Tensor) -> Tensor:
         x = activation.flatten(start_dim=2)
         _, positions, width = x.shape
-        baseline, nodes = baselines[site], ranked[site]
+        stand_in, nodes = baselines[site], ranked[site]
         encoded = dictionaries[site].encode(x.reshape(-1, width))
         circuit, position = encoded.positions // positions, encoded.positions % positions
         first = nodes.table[position, encoded.indices] < limits[circuit]
         kept = first != complement
-        made = encoded.constant.index_add(0, encoded.positions[kept], encoded.contributions[kept])
-        made += encoded.error if keep_errors else baseline.error
-        means = baseline.strengths[nodes.indices][:, None] * nodes.decoder
-        absent = x.new_zeros(x.shape)
+        if keep_errors:
+            made = (encoded.constant + encoded.error).reshape(x.shape)
+        else:
+            made = x.new_zeros(x.shape) + stand_in.rest(encoded.constant.reshape(x.shape))
+        made.view(-1, width).index_add_(0, encoded.positions[kept], encoded.contributions[kept])
+        instead = stand_in.strengths_at(nodes.positions, nodes.indices)[:, None] * nodes.decoder
         for n, limit in enumerate(limits.tolist()):
             out = (nodes.ranks < limit) == complement
-            absent[n].index_add_(0, nodes.positions[out], means[out])
-        return (made.reshape(x.shape) + absent).reshape(activation.shape)
+            made[n].index_add_(0, nodes.positions[out], instead[out])
+        return made.reshape(activation.shape)
 
     ids = model.ids(tokens).expand(len(limits), -1)
     edits = [(site, partial(splice, site)) for site in dictionaries]
@@ -179,7 +182,7 @@ def curve(
     model: LanguageModel,
     attribution: Attribution,
     dictionaries: Mapping[Site, Dictionary],
-    baselines: Mapping[Site, Baseline],
+    baselines: Mapping[Site, StandIn],
     ranked: Mapping[Site, Ranked],
     sizes: Sequence[int],
     *,

@@ -6,7 +6,8 @@ for features (Marks et al. 2024, section 4)
     effect = a · ∂m/∂a        m(C): neurons in C as they are now, the others at zero or at their mean
 
 with nothing else touched: attention, embeddings and biases stay, and so ∅, all neurons out, is another
-one than that of features. Neurons have no error, because a basis leaves nothing out.
+one than that of features. Neurons have no error, because a basis leaves nothing out. With a contrast
+prompt `a` is counted from what it is there, and that is what neurons are set to in the place of zero.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,10 +31,14 @@ def layers_with_neurons(model: LanguageModel) -> tuple[int, ...]:
 
 
 def neuron_effects(
-    model: LanguageModel, tokens: Sequence[Token], target: Target
+    model: LanguageModel,
+    tokens: Sequence[Token],
+    target: Target,
+    there: Mapping[int, Tensor] | None = None,
 ) -> dict[int, Tensor]:
     """`[pos, d_mlp]` of each layer: activation times gradient, in the metric's unit.
 
+    With `there`, `neurons_of` a contrast prompt, the activation is counted from what it is there.
     Raises InputError on a model whose neurons cannot be replaced.
     """
     activations: dict[int, Tensor] = {}
@@ -52,7 +57,7 @@ def neuron_effects(
     layers = sorted(pushes)
     gradients = torch.autograd.grad(metric, [pushes[layer] for layer in layers])
     return {
-        layer: activations[layer] * gradient[0]
+        layer: (activations[layer] - (there[layer] if there else 0.0)) * gradient[0]
         for layer, gradient in zip(layers, gradients, strict=True)
     }
 
@@ -71,6 +76,23 @@ def ranks(effects: Mapping[int, Tensor]) -> dict[int, Tensor]:
         layer: part.reshape(effects[layer].shape)
         for layer, part in zip(effects, parts, strict=True)
     }
+
+
+@torch.no_grad()
+def neurons_of(model: LanguageModel, tokens: Sequence[Token]) -> dict[int, Tensor]:
+    """`[pos, d_mlp]` of each layer: the activations in a prompt.
+
+    Raises InputError on a model whose neurons cannot be replaced.
+    """
+    found: dict[int, Tensor] = {}
+
+    def look(layer: int, activation: Tensor) -> Tensor:
+        found[layer] = activation[0]
+        return activation
+
+    edits = [(Neurons(layer), partial(look, layer)) for layer in layers_with_neurons(model)]
+    model.forward(model.ids(tokens), edits)
+    return found
 
 
 @torch.no_grad()
@@ -106,8 +128,8 @@ def neuron_metrics(
 ) -> list[float]:
     """m(C) for the circuits of the n first neurons, for each n of `sizes`; all else as it is.
 
-    `baselines[layer]` `[d_mlp]`, `ranked[layer]` `[pos, d_mlp]`. With `complement`, for those of all
-    other neurons.
+    `baselines[layer]` `[d_mlp]` or `[pos, d_mlp]`, `ranked[layer]` `[pos, d_mlp]`. With `complement`, for
+    those of all other neurons.
     """
     limits = torch.tensor(list(sizes), device=model.device)[:, None, None]
 

@@ -1,7 +1,8 @@
 """Every curve of a circuit: what its nodes carry alone, against random ones and against neurons.
 
 Features are taken out to zero or to their mean, with the dictionaries' errors kept or taken out
-too; by |effect|, or at random.
+too; by |effect|, or at random. In a circuit with a contrast prompt, what that prompt has stands in the
+place of zero: the effects are differences from it, and so must their check be.
 
 With errors kept all features together are the model. With errors out, what arrives at a later dictionary
 is not what arrived in the clean run, and features fire there that were silent. A circuit of all nodes
@@ -19,7 +20,7 @@ import msgspec
 import torch
 
 from scd_tui.attribution.attribute import Attribution
-from scd_tui.attribution.baseline import Baseline, mean_baselines
+from scd_tui.attribution.baseline import Baseline, ContrastBaseline, StandIn, mean_baselines
 from scd_tui.attribution.explain import Explanation
 from scd_tui.attribution.faithfulness import (
     Measure,
@@ -36,13 +37,14 @@ from scd_tui.attribution.neurons import (
     mean_neurons,
     neuron_effects,
     neuron_metrics,
+    neurons_of,
     ranks,
 )
 from scd_tui.attribution.windows import token_windows
 from scd_tui.catalog.texts import Text
-from scd_tui.curves import ENOUGH, STANDS, Column, Order, Validation
+from scd_tui.curves import ENOUGH, Column, Order, Stand, Validation
 from scd_tui.errors import InputError
-from scd_tui.graph import Site
+from scd_tui.graph import Site, Token
 
 MOST_TOKENS = 4096
 """Of a text, that means are taken over."""
@@ -134,11 +136,22 @@ def measured(asked: Asked, whole: float) -> Column:
     return msgspec.structs.replace(column, curve=curve, needed=needed)
 
 
-def zero_baselines(loaded: LoadedModel, attribution: Attribution) -> dict[Site, Baseline]:
-    """Nothing in the place of anything, at every site."""
-    return {
-        site: Baseline.zero(dictionary, attribution.reading.cut.activation(site))
-        for site, dictionary in loaded.dictionaries.items()
+def without(
+    loaded: LoadedModel, attribution: Attribution
+) -> tuple[Stand, Mapping[Site, ContrastBaseline] | Mapping[Site, Baseline]]:
+    """What is left of a node of this circuit that is out, at every site; and what that is called.
+
+    Nothing, or what the contrast prompt has: what single nodes are set to when they are ablated.
+    """
+    reading, sites = attribution.reading, loaded.dictionaries
+    if (against := reading.against) is not None:
+        return "contrast", {
+            site: ContrastBaseline(dictionary.encode(against[site]), dictionary.width)
+            for site, dictionary in sites.items()
+        }
+    return "zero", {
+        site: Baseline.zero(dictionary, reading.cut.activation(site))
+        for site, dictionary in sites.items()
     }
 
 
@@ -146,7 +159,7 @@ def feature_measure(
     loaded: LoadedModel,
     attribution: Attribution,
     ranked: Mapping[Site, Ranked],
-    baselines: Mapping[Site, Baseline],
+    baselines: Mapping[Site, StandIn],
     *,
     errors: bool,
 ) -> Measure:
@@ -167,16 +180,18 @@ def feature_measure(
 def of_features(
     loaded: LoadedModel, attribution: Attribution, means: Mapping[Site, Baseline]
 ) -> Iterator[Asked]:
-    """Zero and mean, errors kept and removed, by |effect| and at random."""
+    """Both baselines, errors kept and removed, by |effect| and at random."""
     reading, sites = attribution.reading, loaded.dictionaries
     count = sum(len(reading.encoded[site].values) for site in reading.sites)
     orders: dict[Order, list[dict[Site, Ranked]]] = {
         "effect": [strongest_first(attribution, sites)],
         "random": [by_chance(attribution, sites, seed) for seed in SEEDS],
     }
-    zeros = zero_baselines(loaded, attribution)
-    for stand, errors in product(STANDS, (True, False)):
-        baselines = zeros if stand == "zero" else means
+    stands: tuple[tuple[Stand, Mapping[Site, StandIn]], ...] = (
+        without(loaded, attribution),
+        ("mean", means),
+    )
+    for (stand, baselines), errors in product(stands, (True, False)):
         for order, rankings in orders.items():
             yield Asked(
                 Column(nodes="features", baseline=stand, errors=errors, order=order, count=count),
@@ -193,19 +208,24 @@ def of_features(
 def of_neurons(
     model: LanguageModel,
     attribution: Attribution,
+    against: Sequence[Token],
     windows: Sequence[Sequence[int]],
     beside: Sequence[int],
 ) -> Iterator[Asked]:
-    """Zero and mean, by |effect|, also at the sizes `beside`.
+    """Both baselines, by |effect|, also at the sizes `beside`; `against` is the contrast prompt or empty.
 
     Raises InputError on a model whose neurons cannot be replaced.
     """
     tokens, target = attribution.reading.cut.tokens, attribution.target
-    effects = neuron_effects(model, tokens, target)
+    there = neurons_of(model, against) if against else None
+    effects = neuron_effects(model, tokens, target, there)
     ranked = ranks(effects)
     count = sum(effect.numel() for effect in effects.values())
     zeros = {layer: torch.zeros_like(effect[0]) for layer, effect in effects.items()}
-    means = mean_neurons(model, effects, windows)
+    stands: tuple[tuple[Stand, Mapping[int, torch.Tensor]], ...] = (
+        ("zero", zeros) if there is None else ("contrast", there),
+        ("mean", mean_neurons(model, effects, windows)),
+    )
 
     def measure_of(baselines: Mapping[int, torch.Tensor]) -> Measure:
         def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
@@ -216,11 +236,11 @@ def of_neurons(
         return in_batches(measure, circuits_at_once(attribution))
 
     sizes = sorted({*sizes_up_to(count), *(size for size in beside if size < count)})
-    for stand in STANDS:
+    for stand, baselines in stands:
         yield Asked(
             Column(nodes="neurons", baseline=stand, errors=None, order="effect", count=count),
             sizes,
-            measure_of(zeros if stand == "zero" else means),
+            measure_of(baselines),
         )
 
 
@@ -241,7 +261,8 @@ def validate(
     """
     loaded, attribution = explanation.loaded, explanation.attribution
     windows = token_windows(loaded.model, text.text, MOST_TOKENS).tolist()
-    total = 1 + 2 * len(STANDS) * 2 + len(STANDS)
+    # features: by stand-in, errors and order; neurons: by stand-in
+    total = 1 + 2 * 2 * 2 + 2
     on_progress("means over the text", 0, total)
     asked = list(
         of_features(loaded, attribution, mean_baselines(loaded.model, loaded.dictionaries, windows))
@@ -249,7 +270,8 @@ def validate(
     columns: list[Column] = []
     notes: list[str] = []
     try:
-        asked += of_neurons(loaded.model, attribution, windows, asked[0].sizes)
+        against = explanation.circuit.contrast_tokens
+        asked += of_neurons(loaded.model, attribution, against, windows, asked[0].sizes)
     except InputError as error:
         notes.append(f"no baseline of neurons: {error}")
     for one in asked:

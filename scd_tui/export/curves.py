@@ -59,7 +59,8 @@ def table(validation: Validation) -> Table:
         for size in sizes:
             made.add_row(str(size), *(number(_at(column, size, name)) for column in columns))
     made.add_row(
-        f"for {ENOUGH}", *(_NOTHING if c.needed is None else str(c.needed) for c in columns)
+        f"for {ENOUGH}",
+        *(_NOTHING if c.needed is None else f"{c.needed}{'*' * c.passing}" for c in columns),
     )
     return made
 
@@ -139,31 +140,55 @@ def _panel(validation: Validation, stand: Stand, width: int) -> Iterator[Rendera
 def _place(validation: Validation, stand: Stand) -> str:
     if stand == "zero":
         return "zero"
+    if stand == "contrast":
+        return "what they are in the contrast prompt"
     return f"their mean over {validation.text_tokens} tokens of {visible(validation.text)}"
+
+
+def _short(column: Column) -> str:
+    return "the contrast prompt's" if column.baseline == "contrast" else column.baseline
 
 
 def _said(validation: Validation) -> Iterator[str]:
     """What the numbers are of, and what to know of them."""
     counts = {column.nodes: column.count for column in validation.columns}
+    against = any(column.baseline == "contrast" for column in validation.columns)
+    active = "features active in either prompt" if against else "active features"
     yield "nodes: " + ", ".join(
-        f"{count} {'active features' if kind == 'features' else 'MLP neurons'}"
+        f"{count} {active if kind == 'features' else 'MLP neurons'}"
         for kind, count in counts.items()
     )
+    if against:
+        yield (
+            "contrast: what is out is as in the contrast prompt, at the same position, like a single node "
+            "that is ablated in this circuit; where errors are out they are that prompt's too, so that "
+            "none of the features, errors out, is that prompt, and m(∅) its metric"
+        )
     yield f"mean: {_place(validation, 'mean').removeprefix('their mean ')}"
     yield f"random: mean of {len(validation.seeds)} orders, seeds {', '.join(map(str, validation.seeds))}"
     yield (
         "faithfulness of n nodes: (m(C) − m(∅)) / (m(M) − m(∅)), C the n first and all others out; "
         "completeness: the same of all but the n first"
     )
-    yield f"for {ENOUGH}: the number of nodes at which faithfulness first gets to {ENOUGH}"
+    yield f"for {ENOUGH}: the number of nodes at which faithfulness first gets to {ENOUGH}" + (
+        f"; * where more nodes have less than {ENOUGH} again"
+        if any(column.passing for column in validation.columns)
+        else ""
+    )
     yield from _all_in(validation)
     yield (
         "features that are silent in the unmodified run are no nodes: with nodes alone they are kept at 0, "
         "also where a mean stands in for what is out"
+        + (
+            ". Those of the contrast prompt are nodes here, so m(∅) at the mean is not what it is without "
+            "that prompt"
+            if against
+            else ""
+        )
     )
     for column in validation.columns:
         if column.refused:
-            yield f"no curve of {words(column)}, at {column.baseline}: {column.refused}"
+            yield f"no curve of {words(column)}, at {_short(column)}: {column.refused}"
     yield from validation.notes
 
 
@@ -178,7 +203,7 @@ def _all_in(validation: Validation) -> Iterator[str]:
         alone = column.curve.faithfulness[-1]
         free = column.curve.completeness[column.curve.sizes.index(0)]
         yield (
-            f"with errors out, others at {column.baseline}, they come to {number(alone)} (faithfulness of "
+            f"with errors out, others at {_short(column)}, they come to {number(alone)} (faithfulness of "
             f"{column.curve.sizes[-1]}) and to {number(free)} (completeness at 0): without errors other "
             "features fire than in the unmodified run. The first keeps those silent, and is what this "
             "prompt's nodes carry; the second lets them speak, is what the dictionaries do when they are "

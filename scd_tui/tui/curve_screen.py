@@ -57,11 +57,23 @@ def curve_lines(columns: Sequence[Column], width: int) -> list[Line]:
         for column in some:
             lines += _numbers(column, width)
         lines.append(())
+    return [*lines, *wrap([(_told(columns), "dim")], width)]
+
+
+def _told(columns: Sequence[Column]) -> str:
+    """What the numbers are of."""
+    against = any(column.baseline == "contrast" for column in columns)
+    place = "as in the contrast prompt" if against else "at zero"
     told = (
         "faithfulness of n nodes: (m(C) − m(∅)) / (m(M) − m(∅)), C the n first, every other feature "
-        "at zero at every site at once; completeness: the same of all features but these n"
+        f"{place} at every site at once; completeness, here “without”: the same of all features but these n"
     )
-    return [*lines, *wrap([(told, "dim")], width)]
+    if against:
+        told += (
+            ". Errors that are out are that prompt's too, so that m(∅) is then its metric, and the "
+            "curve the share of the difference between the two prompts"
+        )
+    return told
 
 
 def _numbers(column: Column, width: int) -> list[Line]:
@@ -72,9 +84,13 @@ def _numbers(column: Column, width: int) -> list[Line]:
     ]
     if column.curve is None:
         return wrap([*name, (f"no curve: {column.refused}", "warn")], width, indent=2)
-    enough = "never" if column.needed is None else str(column.needed)
+    enough = (
+        f"{ENOUGH} not within {column.curve.sizes[-1]}"
+        if column.needed is None
+        else f"{ENOUGH} at {column.needed}{', less again after' * column.passing}"
+    )
     faithful, complete = column.curve.faithfulness[-1], column.curve.completeness[-1]
-    numbers = f"{number(faithful)} faithful, {number(complete)} without; {ENOUGH} at {enough}"
+    numbers = f"{number(faithful)} faithful, {number(complete)} without; {enough}"
     return wrap([*name, (numbers, "dim")], width, indent=2)
 
 

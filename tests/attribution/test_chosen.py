@@ -1,4 +1,5 @@
 import pytest
+from attributing import metric_value
 from tiny import PROMPT
 
 from scd_tui.attribution.chosen import chosen_curves
@@ -61,3 +62,20 @@ def test_without_a_feature_there_is_no_curve(explanation: Explanation) -> None:
         chosen_curves(explanation, ["mlp_out.1/error@3", "embed/token@0"])
     with pytest.raises(InputError, match="not active"):
         chosen_curves(explanation, ["mlp_out.1/9999@3"])
+
+
+def test_with_a_contrast_prompt_what_is_out_is_as_it_is_there(tiny_loaded: LoadedModel) -> None:
+    model, prompts = (
+        tiny_loaded.model,
+        ("the cat sat on the mat. To be", "the mat sat on the cat. be To"),
+    )
+    held = explain(tiny_loaded, prompts[0], target=7, contrast=11, contrast_prompt=prompts[1])
+    there = model.forward(model.ids(held.circuit.contrast_tokens))[0]
+    nodes = [ref.id for ref in strongest_features(held.attribution, 3)]
+    columns = {(c.order, c.errors): c for c in chosen_curves(held, nodes)}
+    assert {column.baseline for column in columns.values()} == {"contrast"}
+    without_errors = columns["chosen", False].empty
+    assert without_errors == pytest.approx(
+        float(metric_value(held.circuit.target, there)), abs=1e-3
+    )
+    assert columns["chosen", True].empty != pytest.approx(without_errors, abs=1e-2)

@@ -1,5 +1,6 @@
 """Circuits run alone, against a dense splice made with sae_lens's own encode and decode."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from saes import EVERY_KIND, SaeKind, random_sae
 from tiny import KINDS, PROMPT
 
 from scd_tui.attribution.attribute import Attribution, attribute, read
-from scd_tui.attribution.baseline import Baseline, mean_baselines
+from scd_tui.attribution.baseline import Baseline, ContrastBaseline, mean_baselines
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.faithfulness import (
     by_chance,
@@ -23,7 +24,7 @@ from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
-from scd_tui.graph import Site
+from scd_tui.graph import Site, Token
 
 SITES = tuple(Site(layer, kind) for layer in range(3) for kind in KINDS)
 FEATURES = 40
@@ -131,6 +132,99 @@ def test_a_circuit_alone_is_a_dense_splice_with_a_mask(
     for size, value in zip(sizes, found, strict=True):
         expected = densely(case, size, mean=mean, complement=complement, keep_errors=keep_errors)
         assert value == pytest.approx(expected, abs=2e-3, rel=2e-3), size
+
+
+PATCH = "the mat sat on the cat. be To"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A circuit of the difference to a contrast prompt, with that prompt as the baseline."""
+
+    case: Case
+    patch: tuple[Token, ...]
+    found: Attribution
+
+    def measure(self, sizes: list[int], **options: bool) -> list[float]:
+        against, dictionaries = self.found.reading.against, self.case.dictionaries
+        assert against is not None
+        baselines = {
+            site: ContrastBaseline(one.encode(against[site]), one.width)
+            for site, one in dictionaries.items()
+        }
+        return circuit_metrics(
+            *(self.case.model, self.found.reading.cut.tokens, self.found.target, dictionaries),
+            *(baselines, strongest_first(self.found, dictionaries), sizes),
+            **options,
+        )
+
+
+@pytest.fixture(scope="module")
+def pair(case: Case) -> Pair:
+    model = case.model
+    clean, patch = model.prompt("the cat sat on the mat. To be"), model.prompt(PATCH)
+    reading = read(model, clean, case.dictionaries, contrast=patch)
+    return Pair(case, patch, attribute(reading, target_of(model, reading), nothing))
+
+
+def test_a_circuit_of_nothing_is_the_contrast_prompt_where_errors_are_out(pair: Pair) -> None:
+    model, target = pair.case.model, pair.found.target
+    with torch.no_grad():
+        there = float(metric_value(target, model.forward(model.ids(pair.patch))[0]))
+        here = model.forward(model.ids(pair.found.reading.cut.tokens))[0]
+    assert float(metric_value(target, here)) != pytest.approx(there, abs=0.05)
+    assert pair.measure([0], keep_errors=False) == [pytest.approx(there, abs=1e-3)]
+    count = sum(len(encoded.values) for encoded in pair.found.reading.encoded.values())
+    clean = pair.found.value
+    assert pair.measure([count]) == [pytest.approx(clean, abs=1e-3)]
+    assert pair.measure([0], complement=True) == [pytest.approx(clean, abs=1e-3)]
+
+
+@pytest.mark.parametrize("complement", [False, True], ids=["alone", "others"])
+@pytest.mark.parametrize("keep_errors", [False, True], ids=["no errors", "errors"])
+def test_what_is_out_is_what_sae_lens_finds_in_the_contrast_prompt(
+    pair: Pair, complement: bool, keep_errors: bool
+) -> None:
+    case, found = pair.case, pair.found
+    model, ranked = case.model, strongest_first(found, case.dictionaries)
+    there: dict[Site, torch.Tensor] = {}
+
+    def look(site: Site, x: torch.Tensor) -> torch.Tensor:
+        there[site] = x[0]
+        return x
+
+    def parts(sae: SAE, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the masked features write, the constant, the error."""
+        # what a decode scales by is gone after it, so each has an encode of its own
+        whole = sae.decode(sae.encode(x))
+        constant = sae.decode(0 * sae.encode(x))
+        return sae.decode(sae.encode(x) * mask) - constant, constant, x - whole
+
+    def splice(site: Site, x: torch.Tensor, size: int) -> torch.Tensor:
+        sae, nodes = case.saes[site], ranked[site]
+        node = torch.zeros(len(x[0]), FEATURES, dtype=torch.bool)
+        first = node.clone()
+        node[nodes.positions, nodes.indices] = True
+        among = nodes.ranks < size
+        first[nodes.positions[among], nodes.indices[among]] = True
+        inside = ~first if complement else first
+        absent, constant_there, error_there = parts(sae, there[site], ~inside & node)
+        wrote, constant, error = parts(sae, x[0], inside)
+        rest = constant + error if keep_errors else constant_there + error_there
+        return (wrote + absent + rest)[None]
+
+    sizes = [0, 7, case.count // 2]
+    with torch.no_grad():
+        model.forward(model.ids(pair.patch), [(site, partial(look, site)) for site in SITES])
+        for size, value in zip(
+            sizes, pair.measure(sizes, complement=complement, keep_errors=keep_errors), strict=True
+        ):
+            logits = model.forward(
+                model.ids(found.reading.cut.tokens),
+                [(site, partial(splice, site, size=size)) for site in SITES],
+            )
+            expected = float(metric_value(found.target, logits[0]))
+            assert value == pytest.approx(expected, abs=2e-3, rel=2e-3), size
 
 
 @pytest.mark.parametrize("mean", [False, True], ids=["zero", "mean"])

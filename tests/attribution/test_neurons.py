@@ -7,7 +7,13 @@ from tiny import PROMPT
 
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel, Neurons
-from scd_tui.attribution.neurons import mean_neurons, neuron_effects, neuron_metrics, ranks
+from scd_tui.attribution.neurons import (
+    mean_neurons,
+    neuron_effects,
+    neuron_metrics,
+    neurons_of,
+    ranks,
+)
 from scd_tui.errors import InputError
 from scd_tui.graph import Target, Token
 
@@ -66,6 +72,27 @@ def test_effects_are_finite_differences_of_scaling_one_neuron(
 
             moved.append(hooked(model, model.ids(tokens), change))
         assert float(effect[place]) == pytest.approx((moved[0] - moved[1]) / (2 * h), rel=2e-3)
+
+
+def test_against_a_contrast_prompt_effects_are_finite_differences_of_going_there(
+    model: LanguageModel, tokens: tuple[Token, ...], target: Target
+) -> None:
+    there = neurons_of(model, tokens[::-1])
+    effects = neuron_effects(model, tokens, target, there)
+    h = 1e-3
+    for layer, effect in effects.items():
+        place = divmod(int(effect.abs().argmax()), effect.shape[1])
+        moved = []
+        for step in (h, -h):
+
+            def change(n: int, x: torch.Tensor, at=(layer, *place), step=step) -> torch.Tensor:
+                x = x.clone()
+                if n == at[0]:
+                    x[0, at[1], at[2]] += step * (there[n][at[1:]] - x[0, at[1], at[2]])
+                return x
+
+            moved.append(hooked(model, model.ids(tokens), change))
+        assert float(effect[place]) == pytest.approx((moved[1] - moved[0]) / (2 * h), rel=2e-3)
 
 
 def test_ranks_count_the_stronger_neurons_of_all_layers() -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from statistics import fmean
 
 import pytest
 import torch
+from attributing import metric_value
 from tiny import PROMPT, TEXT, random_dictionaries
 
 from scd_tui.attribution.baseline import Baseline, mean_baselines
@@ -216,6 +218,53 @@ def test_a_refused_combination_says_why_and_the_others_go_on(
             assert column.empty == pytest.approx(empty, abs=1e-4)
             assert column.curve is None and column.needed is None
     assert sum(column.curve is not None for column in found.columns) >= 6
+
+
+def test_with_a_contrast_prompt_its_values_stand_in_the_place_of_zero(
+    explanation: Explanation,
+) -> None:
+    loaded = explanation.loaded
+    held = explain(
+        *(loaded, "the cat sat on the mat. To be"),
+        target=60,
+        contrast=77,
+        contrast_prompt="the mat sat on the cat. be To",
+    )
+    model, circuit = loaded.model, held.circuit
+    found = validate(held, SAMPLE)
+    stands = [(column.nodes, column.baseline) for column in found.columns]
+    assert stands == [
+        *[("features", "contrast")] * 4,
+        *[("features", "mean")] * 4,
+        ("neurons", "contrast"),
+        ("neurons", "mean"),
+    ]
+    there = float(
+        metric_value(circuit.target, model.forward(model.ids(circuit.contrast_tokens))[0])
+    )
+    for column in found.columns[2:4]:
+        assert not column.errors and column.empty == pytest.approx(there, abs=1e-3)
+
+    # neurons by hand: all of them as in the contrast prompt
+    seen: dict[int, torch.Tensor] = {}
+
+    def look(layer: int, x: torch.Tensor) -> torch.Tensor:
+        seen[layer] = x
+        return x
+
+    def metric_of(edits) -> float:
+        with torch.no_grad():
+            logits = model.forward(model.ids(circuit.tokens), edits)[0]
+        return float(metric_value(circuit.target, logits))
+
+    with torch.no_grad():
+        model.forward(
+            model.ids(circuit.contrast_tokens),
+            [(Neurons(layer), partial(look, layer)) for layer in range(model.layers)],
+        )
+    column = found.columns[-2]
+    put = [(Neurons(layer), lambda x, layer=layer: seen[layer]) for layer in range(model.layers)]
+    assert column.empty == pytest.approx(metric_of(put), abs=1e-4)
 
 
 def test_a_model_without_neurons_keeps_its_other_columns(
