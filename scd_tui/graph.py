@@ -405,7 +405,8 @@ class Circuit(Record, frozen=True, kw_only=True):
 
     The last `forced` of `tokens` are not the prompt's: they are earlier tokens of a target of several,
     or of the model's own continuation. With a contrast prompt, effects are of the difference between
-    the two, and `contrast_tokens` are those of the other.
+    the two, `contrast_tokens` are those of the other, and `contrast_value` is the metric there (None in
+    files of older versions).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -418,6 +419,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     settings: Settings
     target: Target
     metric_value: float
+    contrast_value: float | None = None
     share_explained: float
     completions: tuple[Completion, ...]
     sites: tuple[SiteSummary, ...]

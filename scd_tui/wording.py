@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from scd_tui.graph import Circuit, Settings, Token
+from scd_tui.numbers import signed
 from scd_tui.text import visible, whole
 
 
@@ -30,6 +31,15 @@ def differing(prompt: str, other: str) -> str:
     parted = next((at for at, (one, two) in pairs if one != two), min(len(prompt), len(other)))
     start = other.rfind(" ", 0, parted) + 1
     return f"…{other[start:]}" if start else other
+
+
+def contrast_value_words(circuit: Circuit, digits: int = 3) -> str:
+    """`−1.049 there, a difference of +3.130`; "" where that is not known."""
+    there = circuit.contrast_value
+    if there is None:
+        return ""
+    apart = signed(circuit.metric_value - there, digits=digits)
+    return f"{signed(there, digits=digits)} there, a difference of {apart}"
 
 
 def joined(tokens: Iterable[Token]) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.attribute import Attribution, Reading
 from scd_tui.attribution.circuit import edge_weight
 from scd_tui.attribution.explain import Explanation, Trial
 from scd_tui.attribution.metric import value_at
@@ -113,26 +113,32 @@ class Scaling:
     """A node at several strengths, as factors of what it is in the prompt.
 
     `values`: the metric at each; `slope`: what it is estimated to gain a factor of one; `logits`
-    `[len(factors), vocabulary]` where the target's first token is read.
+    `[len(factors), vocabulary]` where the target's first token is read. `there`: the factor at which a
+    feature is what it is in the contrast prompt, None without one, and for errors, which differ in
+    direction.
     """
 
     factors: tuple[float, ...]
     values: tuple[float, ...]
     slope: float
     logits: Tensor
+    there: float | None = None
 
 
 @torch.no_grad()
 def scale(explanation: Explanation, node: NodeId, factors: Sequence[float]) -> Scaling:
     """Write a node `factor` times as strongly as the prompt does, for each of `factors`.
 
-    0 takes it out, 1 changes nothing. Raises InputError on what cannot be removed.
+    0 takes it out, 1 changes nothing. Raises InputError on what cannot be removed, and on what only the
+    contrast prompt has.
     """
     model, attribution = explanation.loaded.model, explanation.attribution
     reading, target, ref = attribution.reading, attribution.target, parse_node(node)
     reading.written(ref)
     assert ref.site is not None
     vector = clean_vector(reading, ref)
+    if not vector.any():
+        raise InputError(f"{node} is active only in the contrast prompt: there is nothing to scale")
     more = torch.tensor([factor - 1 for factor in factors], device=vector.device)
 
     def stretch(activation: Tensor) -> Tensor:
@@ -147,4 +153,16 @@ def scale(explanation: Explanation, node: NodeId, factors: Sequence[float]) -> S
         tuple(float(value) for value in value_at(target, logits)),
         float(vector @ attribution.gradients[ref.site][ref.position]),
         logits[:, 0],
+        _there(reading, ref),
     )
+
+
+def _there(reading: Reading, node: NodeRef) -> float | None:
+    """A feature's strength in the contrast prompt, as a factor of what it is in the prompt."""
+    if reading.against is None or node.kind == "error":
+        return None
+    assert node.site is not None and node.index is not None
+    clean = reading.clean[node.site]
+    here = clean.strengths[clean.rows[node.position, node.index]]
+    more = reading.encoded[node.site].strengths[reading.row(node)]
+    return float(1 - more / here)

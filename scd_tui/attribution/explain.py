@@ -13,6 +13,7 @@ from scd_tui.attribution.circuit import circuit_graph, share_explained, site_sum
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.methods import effects_by
 from scd_tui.attribution.metric import positions_of, resolve_target, value_at, warnings
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.question import ask
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.graph import (
@@ -23,6 +24,8 @@ from scd_tui.graph import (
     NodeRef,
     Settings,
     Site,
+    Target,
+    Token,
     TrustScores,
     parse_node,
 )
@@ -147,6 +150,7 @@ def explain(
         settings=settings,
         target=wanted,
         metric_value=attribution.value,
+        contrast_value=None if other is None else _value_in(model, other, wanted),
         share_explained=share_explained(attribution),
         completions=model.completions(logits[wanted.position], settings.completions),
         sites=tuple(site_summary(attribution, site) for site in reversed(reading.sites)),
@@ -158,6 +162,12 @@ def explain(
         notes=(*warnings(wanted), *cautions(loaded.identity, len(question.tokens)), *loaded.notes),
     )
     return Explanation(loaded, attribution, circuit)
+
+
+@torch.no_grad()
+def _value_in(model: LanguageModel, tokens: Sequence[Token], target: Target) -> float:
+    """The metric of a target in another prompt of as many tokens."""
+    return float(value_at(target, model.forward(model.ids(tokens), (), target.positions))[0])
 
 
 def cautions(model: ModelIdentity, tokens: int) -> tuple[str, ...]:

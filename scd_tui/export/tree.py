@@ -11,7 +11,7 @@ from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible, whole
-from scd_tui.wording import contrast_text, joined, settings_words
+from scd_tui.wording import contrast_text, contrast_value_words, joined, settings_words
 
 _LABEL_WIDTH = 48
 _BAR_WIDTH = 8
@@ -89,7 +89,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
     if target.contrast_is_default and target.contrast is not None:
         lines.append(Text("       the contrast is the likeliest other token", style="dim"))
     if against := contrast_text(circuit):
-        lines.append(Text(f"less   what it is in {against!r}"))
+        there = contrast_value_words(circuit, digits=2)
+        lines.append(Text(f"less   what it is in {against!r}" + f": {there}" * bool(there)))
     if words := settings_words(circuit.settings):
         lines.append(Text(f"set    {words}", style="dim"))
     if words := trust_words(circuit):

@@ -25,7 +25,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, short_token, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.store import CircuitStore
-from scd_tui.wording import contrast_text, settings_words
+from scd_tui.wording import contrast_text, contrast_value_words, settings_words
 
 SHOWN_CONTEXTS = 10
 SHOWN_LOGITS = 8
@@ -381,7 +381,10 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
         return [(("the metric is being computed…", "dim"),)]
     target = circuit.target
     lines = wrap([*question_spans(circuit), (f" at position {target.position}", "dim")], width)
-    lines += field("value", [(signed(circuit.metric_value), tone(circuit.metric_value))], width)
+    value: list[Span] = [(signed(circuit.metric_value), tone(circuit.metric_value))]
+    if there := contrast_value_words(circuit):
+        value.append((f"; {there}", "text"))
+    lines += field("value", value, width)
     lines += [(), *wrap([("Positive effects push towards the target, negative ones away. An effect "
                           "estimates what the metric would lose without the node: activation × "
                           "gradient along its direction, with normalisation and the choice of "
@@ -392,9 +395,13 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
             "set to what it is there when it is ablated."
         )
         lines += [(), *wrap([(words, "dim")], width)]
-    lines += [(), *wrap([("Effects at the last residual site sum to about zero, because the final "
-                          "norm takes out what they share: read them against each other, not as "
-                          "shares of the metric.", "dim")], width)]  # fmt: skip
+    if circuit.contrast_prompt is None and circuit.settings.method == "gradient":
+        words = (
+            "At the last residual site the effects of all features and errors and of the dictionary's "
+            "constant sum to about zero, because the final norm takes out what they share: read "
+            "them against each other, not as shares of the metric."
+        )
+        lines += [(), *wrap([(words, "dim")], width)]
     for note in circuit.notes:
         lines += [(), *wrap([(visible(note), "warn")], width)]
     if store.trust is not None:

@@ -57,8 +57,8 @@ READING = (
               "Σ(|sum| + |error|). Explained variance is another thing (EV in the site's pane)."),
     ("trust", "rank correlation of |estimate| with |exact| over the strongest features, and how "
               "many signs agree."),
-    ("last site", "effects at the last residual site sum to about zero: the final norm takes out "
-                  "what they share."),
+    ("last site", "without a contrast prompt, gradient effects of features, errors and the constant of "
+                  "the last residual site sum to about zero: the final norm takes out what they share."),
     ("metric", "diff: logit(target) − logit(contrast). logp: log-probability of the target; its "
                "gradient fades as p nears 1. logit: logit minus the mean logit."),
 )  # fmt: skip

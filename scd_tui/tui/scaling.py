@@ -9,7 +9,7 @@ from scd_tui.graph import Completion
 from scd_tui.numbers import bar, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.bindings import scale_keys
-from scd_tui.tui.ink import Line, Span, pad
+from scd_tui.tui.ink import Line, Span, pad, wrap
 from scd_tui.tui.paint import tone
 from scd_tui.tui.text_screen import TextScreen
 from scd_tui.worker.protocol import Scaled
@@ -71,11 +71,20 @@ def scale_lines(scaled: Scaled, index: int, width: int) -> list[Line]:
         ),
         (),
         *chart(scaled, index, width),
+        (("● measured", "towards"), ("   · estimated, a straight line through ×1", "dim")),
+        *_there(scaled, width),
         (),
         ((f"completions at ×{factor:g}, and as they are", "heading"),),
     ]
     before = {c.token.id: c.probability for c in scaled.completions[base]}
     return [*lines, *(_completion(c, before) for c in scaled.completions[index])]
+
+
+def _there(scaled: Scaled, width: int) -> list[Line]:
+    if scaled.there is None:
+        return []
+    words = f"In the contrast prompt it is at ×{scaled.there:.2g}: x sets it to that, and ×0 takes it out."
+    return wrap([(words, "dim")], width)
 
 
 def _completion(completion: Completion, before: dict[int, float]) -> Line:

@@ -119,6 +119,7 @@ def _scaled(explanation: Explanation, request: protocol.Scale) -> Message:
         factors=found.factors,
         values=found.values,
         slope=found.slope,
+        there=found.there,
         completions=tuple(model.completions(row, request.count) for row in found.logits),
     )
 

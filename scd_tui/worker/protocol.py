@@ -322,12 +322,16 @@ class EdgeWasCut(Message, frozen=True, kw_only=True, tag=True):
 
 
 class Scaled(Message, frozen=True, kw_only=True, tag=True):
-    """The metric and the completions at each factor; `slope` is the estimate of what a factor adds."""
+    """The metric and the completions at each factor; `slope` is the estimate of what a factor adds.
+
+    `there` is the factor at which a feature is what it is in the contrast prompt.
+    """
 
     node: NodeId
     factors: tuple[float, ...]
     values: tuple[float, ...]
     slope: float
+    there: float | None = None
     completions: tuple[tuple[Completion, ...], ...]
 
 

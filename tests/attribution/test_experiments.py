@@ -174,6 +174,25 @@ def test_with_a_contrast_prompt_a_node_is_scaled_from_nothing(tiny_loaded: Loade
     one, other = scale(both, node, factors), scale(plain, node, factors)
     assert one.values == pytest.approx(other.values, abs=1e-4)
     assert one.slope == pytest.approx(other.slope, abs=1e-4)
+    assert one.there is not None and other.there is None
+    # at that factor it is what ablating it in this circuit leaves of it
+    (put,) = scale(both, node, (one.there,)).values
+    assert both.circuit.metric_value - put == pytest.approx(ablate(both, node).exact, abs=1e-4)
+
+
+def test_what_only_the_contrast_prompt_has_cannot_be_scaled(tiny_loaded: LoadedModel) -> None:
+    both = explain(
+        tiny_loaded, PROMPT, target=7, contrast=11, contrast_prompt="the cat sat on the mat. To or"
+    )
+    reading = both.attribution.reading
+    site, position, index = next(
+        (site, *pair)
+        for site in reading.sites
+        for pair in reading.encoded[site].pairs
+        if pair not in reading.clean[site].rows
+    )
+    with pytest.raises(InputError, match="only in the contrast prompt: there is nothing to scale"):
+        scale(both, f"{site}/{index}@{position}", (0.0, 1.0))
 
 
 @pytest.mark.parametrize(

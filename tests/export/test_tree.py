@@ -52,6 +52,18 @@ def test_text_from_outside_is_not_markup_and_moves_no_cursor(circuit: Circuit) -
     assert "[/red]\\x1b[2J" in text and "[bold]\\x1b]0;x" in text
 
 
+def test_the_metric_in_the_contrast_prompt_stands_beside_the_prompt_s(
+    tiny_loaded: LoadedModel,
+) -> None:
+    prompts = "the cat sat on the mat. To be", "the mat sat on the cat. be To"
+    held = explain(tiny_loaded, prompts[0], target=7, contrast=11, contrast_prompt=prompts[1])
+    there = explain(tiny_loaded, prompts[1], target=7, contrast=11).circuit.metric_value
+    assert held.circuit.contrast_value == pytest.approx(there, abs=1e-4)
+    apart = held.circuit.metric_value - there
+    line = next(line for line in plain(held.circuit).splitlines() if line.startswith("less "))
+    assert f"{signed(there)} there, a difference of {signed(apart)}" in line
+
+
 def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
     text = plain(circuit)
     assert f"{circuit.share_explained:.0%} explained over all sites" in text
