@@ -337,6 +337,16 @@ class Marks(Record, frozen=True):
         members = (node for group in self.supernodes for node in group.nodes)
         return tuple(dict.fromkeys((*self.pins, *self.notes, *members)))
 
+    def after(self, earlier: "Marks") -> "Marks":
+        """These with those that were put on the same circuit earlier; of two on one thing, these."""
+        names = {group.name for group in self.supernodes}
+        groups = (group for group in earlier.supernodes if group.name not in names)
+        return Marks(
+            pins=tuple(dict.fromkeys((*earlier.pins, *self.pins))),
+            notes={**earlier.notes, **self.notes},
+            supernodes=(*self.supernodes, *groups),
+        )
+
 
 class DictionaryGate(Record, frozen=True):
     """Load-gate values of one dictionary. `passed` is the verdict; None where not measured."""

@@ -2,7 +2,8 @@
 
 A file has three lines of JSON: what a list of circuits shows of it, how it was being looked at, and the
 circuit. A list is made from the first lines, so that no index can be wrong; a file is replaced at once,
-so that two programs at a time do each other no harm. The same question asked again is the same file.
+so that two programs at a time do each other no harm. The same question asked again is the same file:
+whoever shows its answer takes in what the file has of it before it is written again.
 """
 
 import hashlib
@@ -53,6 +54,11 @@ class View(msgspec.Struct, frozen=True):
     cursor: tuple[str, ...] = ()
     look: Look | None = None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether it is as any circuit is shown at first: one site unfolded, the cursor among the sites."""
+        return len(self.open) <= 1 and len(self.cursor) <= 1
+
 
 class Entry(msgspec.Struct, frozen=True):
     """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words.
@@ -90,16 +96,19 @@ def target_words(circuit: Circuit) -> str:
 
 
 def key_of(circuit: Circuit) -> str:
-    """A name for the question that a circuit answers; the answer's numbers are not in it."""
+    """A name for the question that a circuit answers; the answer's numbers are not in it.
+
+    A pruned circuit is another than the whole one.
+    """
     model = circuit.model
-    question = msgspec.json.encode(
-        [
-            *(model.name, model.revision, model.dictionaries, model.dictionaries_revision),
-            *(circuit.prompt, circuit.contrast_prompt, circuit.forced, circuit.target.root),
-            circuit.settings,
-        ]
-    )
-    return hashlib.sha256(question).hexdigest()[:20]
+    question: list[object] = [
+        *(model.name, model.revision, model.dictionaries, model.dictionaries_revision),
+        *(circuit.prompt, circuit.contrast_prompt, circuit.forced, circuit.target.root),
+        circuit.settings,
+    ]
+    if circuit.pruned is not None:
+        question.append(circuit.pruned)
+    return hashlib.sha256(msgspec.json.encode(question)).hexdigest()[:20]
 
 
 class History:
@@ -151,6 +160,13 @@ class History:
             raise InputError(f"that circuit cannot be read: {error.strerror}") from None
         except ValueError as error:
             raise InputError(f"that circuit cannot be read: {error}") from None
+
+    def find(self, circuit: Circuit) -> Kept | None:
+        """What is kept of a circuit's question, if that can be read."""
+        try:
+            return self.load(key_of(circuit))
+        except InputError:
+            return None
 
     def save(self, circuit: Circuit, view: View, given: str = "") -> Entry | None:
         """Keep a circuit, in place of an earlier answer to its question. Raises OSError."""

@@ -7,7 +7,7 @@ import pytest
 from tui.samples import COMPLETIONS, circuit
 
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeId, Settings
+from scd_tui.graph import NodeId, Pruned, Settings
 from scd_tui.history import History, Look, View, key_of, target_words
 
 
@@ -80,11 +80,12 @@ def test_the_same_question_is_one_entry_and_another_question_another(tmp_path: P
         circuit(prompt="another"),
         msgspec.structs.replace(circuit(), settings=Settings(top=3)),
         msgspec.structs.replace(circuit(), contrast_prompt="clean"),
+        msgspec.structs.replace(circuit(), pruned=Pruned(0.8, 0.98, False, 100, 900)),
     ]
     for other in others:
         history.save(other, View())
-    assert len({key_of(other) for other in [circuit(), *others]}) == 6
-    assert [entry.when for entry in history.entries()] == [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
+    assert len({key_of(other) for other in [circuit(), *others]}) == 7
+    assert [entry.when for entry in history.entries()] == [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]
     assert history.prompts() == [circuit().prompt, "another"]
     assert history.last_model() == "demo"
     history.save(circuit(), View(), given="gpt2-small:res-jb")

@@ -50,6 +50,7 @@ from scd_tui.tui.quick_list import LinkScreen, quick_list
 from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
 from scd_tui.tui.saving import free_path, numbered, save
 from scd_tui.tui.session import Change, Notice, Session
+from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.terminal import (
     light_background,
     no_colour,
@@ -228,6 +229,7 @@ class ScdApp(Walking, Trying):
             main.circuit_tree.show(self.session.store)
             main.draw_all()
             self.labelling.look_up_new()
+            self._recall()
         else:
             self._start_worker()
         if (reader := self.fetching.start(self, self.labelling.found)) is not None:
@@ -326,6 +328,7 @@ class ScdApp(Walking, Trying):
                 main.draw_completions()
             case Change.CIRCUIT:
                 main.close_filter()
+                self.keeper.leave()
                 main.circuit_tree.show(self.session.store)
                 main.draw_completions()
                 self.labelling.look_up_new()
@@ -342,7 +345,21 @@ class ScdApp(Walking, Trying):
                 main.draw_feature_again()
         if notice.change in (Change.CIRCUIT, Change.GREW):
             main.draw_circuit_frame()
+            self._recall()
         main.draw_lines()
+
+    def _recall(self) -> None:
+        """Show what earlier sittings made of the circuit, if its question was asked before."""
+        store = self.session.store
+        if self.keeper.unknown(store):
+            self.run_worker(self._recalled(store), group="recalling")
+
+    async def _recalled(self, store: CircuitStore) -> None:
+        if (kept := await self.keeper.recall(store)) is not None:
+            self.labelling.learn(kept.circuit)
+            self.main.circuit_tree.recalled(store, kept.view)
+            self.labelling.look_up_new()
+            self.main.draw_lines()
 
     # --- labels and records -------------------------------------------------------------------
 
@@ -516,12 +533,14 @@ class ScdApp(Walking, Trying):
         if (found := await asyncio.to_thread(work)) is not None:
             self.push_screen(CompareScreen(found[0], other, found[1]), chosen)
 
-    def _show(self, circuit: Circuit, view: View | None, given: str) -> None:
-        """Show a circuit that was made before, as it was left."""
+    def _show(self, circuit: Circuit, view: View | None, given: str, kept: bool) -> None:
+        """Show a circuit that was made before, as it was left. `kept`: it comes from the history."""
         self.labelling.learn(circuit)
         self._first_prompt = None
         self.main.prompt_line.value = circuit.prompt
         restart = self.session.open(circuit, given)
+        if kept:
+            self.keeper.knows(self.session.store)
         if view is not None:
             self.main.circuit_tree.restore(view)
         self.main.action_pane("circuit")

@@ -1,24 +1,47 @@
-"""Keeping what is on the screen as one goes: written a while after it was last touched, and at the end."""
+"""Keeping what is on the screen as one goes: written a while after it was last touched, when another
+circuit is shown, and at the end.
+
+The same question is one record, so what the record has of a circuit is taken in before that is
+written for the first time: nothing that a reader did to it is ever replaced by nothing.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
 from scd_tui.graph import Marks
-from scd_tui.history import History, View
+from scd_tui.history import History, Kept, Look, View
 from scd_tui.text import visible
+from scd_tui.tui.item import Item
 from scd_tui.tui.place import kept_look, view_of
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.session import Session
+from scd_tui.tui.store import CircuitStore
 
 REST_SECONDS = 2.0
 """How long nothing must have changed before it is written."""
 
 
+class Moment(NamedTuple):
+    """A circuit to be written as it is now. `store` is a copy; `known`: the record is in it already."""
+
+    of: CircuitStore
+    store: CircuitStore
+    top: Sequence[Item]
+    current: Item | None
+    look: Look
+    labels: Mapping[str, str]
+    given: str
+    known: bool
+    dirty: bool
+
+
 class Keeper:
-    """Writes `session`'s circuit, and how `rows` shows it, to the history.
+    """Writes the circuit that `rows` shows, and how, to the history.
 
     `later` calls a function after so many seconds; it is asked again only once that has been done.
     """
@@ -42,7 +65,10 @@ class Keeper:
         self._waiting = False
         self._dirty = False
         self._told = False
-        self._written: tuple[View, Marks] | None = None
+        self._lock = asyncio.Lock()
+        self._due: list[Moment] = []
+        self._known: WeakSet[CircuitStore] = WeakSet()
+        self._written: WeakKeyDictionary[CircuitStore, tuple[View, Marks]] = WeakKeyDictionary()
 
     def touched(self) -> None:
         """Something changed that is worth keeping."""
@@ -60,33 +86,81 @@ class Keeper:
             self._waiting = False
             self._start()
 
-    async def write(self) -> None:
-        """Write what has not been written yet. Only cheap copies are made before the thread starts."""
-        session, rows = self._session, self._rows()
-        if session.partial or session.store.circuit is None:
-            return
-        if rows.store is not session.store:
-            return  # the rows of another circuit are still shown
+    def knows(self, store: CircuitStore) -> None:
+        """What the history has of this circuit is in it."""
+        self._known.add(store)
+
+    def unknown(self, store: CircuitStore) -> bool:
+        """Whether the history may have more of a finished circuit."""
+        return store.circuit is not None and store not in self._known
+
+    async def recall(self, store: CircuitStore) -> Kept | None:
+        """Take in what the history has of a circuit, and return that; None where there is nothing new."""
+        circuit = store.circuit
+        if circuit is None or not self.unknown(store):
+            return None
+        async with self._lock:
+            kept = await asyncio.to_thread(self.history.find, circuit)
+        if kept is not None:
+            store.recall(kept.circuit)
+        self.knows(store)
+        return kept
+
+    def leave(self) -> None:
+        """Another circuit is about to be shown: have this one written as it is left."""
+        if self._take():
+            self._start()
+
+    def _take(self) -> bool:
+        """Note what is to be written. Only cheap copies are made here, before a thread starts."""
+        rows = self._rows()
+        circuit = rows.store.circuit
+        if circuit is None:
+            return False
         dirty, self._dirty = self._dirty, False
-        store = session.store.at_this_moment()
-        top, current, look, labels = list(rows.top), rows.current, rows.look, dict(self._labels())
-        given = session.given(session.store.circuit.model)
+        self._due.append(
+            Moment(
+                of=rows.store,
+                store=rows.store.at_this_moment(),
+                top=list(rows.top),
+                current=rows.current,
+                look=rows.look,
+                labels=dict(self._labels()),
+                given=self._session.given(circuit.model),
+                known=not self.unknown(rows.store),
+                dirty=dirty,
+            )
+        )
+        return True
 
-        def work() -> None:
-            view = view_of(top, current, kept_look(look, store))
-            # What was done last may not have been told yet when the app is left.
-            if not dirty and self._written == (view, store.marks):
-                return
-            circuit = store.snapshot()
-            assert circuit is not None
-            explained = {**circuit.explanations, **labels}
-            circuit = msgspec.structs.replace(circuit, explanations=explained)
-            self.history.save(circuit, view, given)
-            self._written = (view, store.marks)
+    async def write(self) -> None:
+        """Write what has not been written yet."""
+        self._take()
+        async with self._lock:
+            while self._due:
+                moment = self._due.pop(0)
+                try:
+                    await asyncio.to_thread(self._save, moment)
+                except OSError as error:
+                    if not self._told:
+                        self._told = True
+                        why = visible(str(error))
+                        self._session.say(f"this circuit is not kept: {why}", "warn")
 
-        try:
-            await asyncio.to_thread(work)
-        except OSError as error:
-            if not self._told:
-                self._told = True
-                session.say(f"this circuit is not kept: {visible(str(error))}", "warn")
+    def _save(self, moment: Moment) -> None:
+        store = moment.store
+        view = view_of(moment.top, moment.current, kept_look(moment.look, store))
+        # What was done last may not have been told yet when the app is left.
+        if not moment.dirty and self._written.get(moment.of) == (view, store.marks):
+            return
+        circuit = store.snapshot()
+        assert circuit is not None
+        explained = {**circuit.explanations, **moment.labels}
+        circuit = msgspec.structs.replace(circuit, explanations=explained)
+        if not moment.known and (kept := self.history.find(circuit)) is not None:
+            both = CircuitStore.of(circuit)
+            both.recall(kept.circuit)
+            circuit = both.snapshot() or circuit
+            view = kept.view if view.untouched and kept.view is not None else view
+        self.history.save(circuit, view, moment.given)
+        self._written[moment.of] = (view, store.marks)

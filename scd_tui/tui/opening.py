@@ -39,7 +39,7 @@ class Opening:
         keeper: Keeper,
         *,
         say: Say,
-        show: Callable[[Circuit, View | None, str], None],
+        show: Callable[[Circuit, View | None, str, bool], None],
     ) -> None:
         self._app = app
         self._keeper = keeper
@@ -101,14 +101,14 @@ class Opening:
         # What is on the screen may be the very circuit that is asked for.
         await self._keeper.write()
         if (kept := await self._past(key)) is not None:
-            self._show(kept.circuit, kept.view, kept.entry.given)
+            self._show(kept.circuit, kept.view, kept.entry.given, True)
             if kept.view is None:
                 words = "How it was looked at cannot be read: it is shown from its top."
                 self._app.notify(words, title="Past circuit", severity="warning", markup=False)
 
     async def _open_file(self, name: str) -> None:
         if (circuit := await self._file(name)) is not None:
-            self._show(circuit, None, "")
+            self._show(circuit, None, "", False)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""

@@ -48,13 +48,15 @@ def kept_look(look: Look, store: CircuitStore) -> Look:
     return msgspec.structs.replace(look, only=look.only.union(learned))
 
 
-def restore(rows: Rows, view: View) -> None:
+def restore(rows: Rows, view: View, also: bool = False) -> None:
     """Unfold what was unfolded, fold the rest, and put the cursor back, or as near as there is a row.
 
-    Rows that are not there any more are passed over, and so is a view that is none. A view that says
-    nothing of grouping and sorting leaves them as they are.
+    With `also`, nothing is folded and the cursor stays: somebody is at it already. Rows that are not
+    there any more are passed over, and so is a view that is none. A view that says nothing of grouping
+    and sorting leaves them as they are.
     """
-    if view.look is not None:
+    here = rows.current
+    if view.look is not None and not (also and view.look.by != rows.look.by):
         rows.set_look(view.look)
     wanted: dict[int, set[str]] = {}
     index: dict[tuple[int, str], int] = {}
@@ -66,9 +68,13 @@ def restore(rows: Rows, view: View) -> None:
     while stack:
         item, above = stack.pop()
         name = key_of(item)
-        item.open = name in wanted.get(above, ())
-        if item.open:
+        known = name in wanted.get(above, ())
+        item.open = known or (also and item.open)
+        if known:
             stack += [(child, index[above, name]) for child in rows.children_of(item)]
+    if also:
+        rows.show_open(here)
+        return
     current: Item | None = None
     level: Sequence[Item] = rows.top
     for name in view.cursor:

@@ -23,6 +23,7 @@ from scd_tui.graph import (
     Token,
     parse_node,
 )
+from scd_tui.history import key_of
 from scd_tui.text import visible
 from scd_tui.tui.choice import Choice, choice_of
 from scd_tui.tui.experiments import Experiments
@@ -188,13 +189,13 @@ class Session:
             self._given.setdefault(_exactly(circuit.model), given)
         self._stop_making()
         other = self.wanted_model != self._named(circuit.model)
-        if self._shown is not None:
-            before = msgspec.structs.replace(self._shown, request=self._circuit_request)
-            self._past = [*self._past, before][-KEPT_QUESTIONS:]
-            self._future.clear()
+        before = self._shown
+        if before is not None:
+            before = msgspec.structs.replace(before, request=self._circuit_request)
         self._circuit_request, self._waiting = None, None
         self.measured, self.partial = None, False
         self._open(circuit)
+        self._leave(before)
         self._notice(Change.CIRCUIT)
         self._notice(Change.COMPLETIONS)
         self.say("")
@@ -211,7 +212,12 @@ class Session:
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
         self.choice = choice_of(circuit)
-        self.store = CircuitStore.of(circuit)
+        earlier = self._earlier(circuit)
+        if earlier is None:
+            self.store = CircuitStore.of(circuit)
+        else:
+            self.store = earlier
+            earlier.recall(circuit)
         self._shown = self._as_shown()
 
     def _named(self, model: ModelIdentity) -> str:
@@ -404,6 +410,23 @@ class Session:
             *(self.store, self._circuit_request, self.prompt or ""),
             *(self.tokens, self.completions, self.choice),
         )
+
+    def _earlier(self, circuit: Circuit) -> CircuitStore | None:
+        """What is known of the question that a circuit answers, if this sitting has shown it before."""
+        key = key_of(circuit)
+        shown = (one for one in (self._shown, *self._past, *self._future) if one is not None)
+        return next(
+            (one.store for one in shown if one.store.circuit and key_of(one.store.circuit) == key),
+            None,
+        )
+
+    def _leave(self, before: Shown | None) -> None:
+        """Have what was shown before for the past, each circuit once, and nothing to go forward to."""
+        if before is None or before.store is self.store:
+            return
+        past = (one for one in (*self._past, before) if one.store is not self.store)
+        self._past = list(past)[-KEPT_QUESTIONS:]
+        self._future.clear()
 
     @property
     def earlier(self) -> bool:
@@ -674,8 +697,13 @@ class Session:
 
     def _attributed(self, event: Attributed) -> None:
         again = self._again and event.circuit.target.root == self.store.root
-        fresh = self._before is None and not again
-        if fresh:
+        earlier = None if again else self._earlier(event.circuit)
+        fresh = not again and (self._before is None or earlier is not None)
+        if earlier is not None:
+            if self._before is not None:  # marks can be put on what is in the making, too
+                earlier.marks = self.store.marks.after(earlier.marks)
+            self.store = earlier
+        elif fresh:
             self.store = CircuitStore()
         self.store.finish(event.circuit)
         self.tokens = event.circuit.tokens
@@ -687,9 +715,7 @@ class Session:
         self.choice = answered
         self._circuit_request, self._making, self._before = event.request, None, None
         if not again:
-            if self._shown is not None:
-                self._past = [*self._past, self._shown][-KEPT_QUESTIONS:]
-            self._future.clear()
+            self._leave(self._shown)
         self._shown = self._as_shown()
         self.partial, self.busy, self.measured = False, None, None
         self._notice(Change.CIRCUIT if fresh else Change.GREW)

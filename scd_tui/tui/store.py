@@ -115,6 +115,22 @@ class CircuitStore:
         for target in circuit.expanded:
             self.add_upstream(target, (), into.get(target, ()))
 
+    def recall(self, past: Circuit) -> None:
+        """Take in what was learned of the same circuit earlier, and the marks; what is known stays."""
+        new = (node for node in past.nodes if node.id not in self.nodes)
+        self.add_nodes([msgspec.structs.replace(node, top=False) for node in new])
+        into: dict[NodeId, list[Edge]] = {}
+        for edge in past.edges:
+            into.setdefault(edge.target, []).append(edge)
+        for target in past.expanded:
+            if target not in self._upstream:
+                self.add_upstream(target, (), into.get(target, ()))
+        measured = {node.id: node.exact for node in past.nodes if node.exact is not None}
+        missing = {n: e for n, e in measured.items() if self.nodes[n].exact is None}
+        self.add_exact(missing)
+        self.trust = self.trust or past.trust
+        self.marks = self.marks.after(past.marks)
+
     def add_site(self, summary: SiteSummary, nodes: Iterable[Node]) -> None:
         """Take in one site of a circuit that is being made."""
         self.sites[str(summary.site)] = summary

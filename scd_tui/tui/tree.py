@@ -19,7 +19,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold
 from scd_tui.tui.outline import hidden_below
 from scd_tui.tui.paint import Columns, RowState, row
-from scd_tui.tui.place import restore
+from scd_tui.tui.place import restore, view_of
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.trail import Trail
@@ -157,11 +157,11 @@ class CircuitTree(Pane):
 
     def show(self, store: CircuitStore) -> None:
         """Show another circuit: as it was left if it was shown before, else from its top."""
-        look = self.rows.look
         if store in self._kept:
             self.rows, self.trail = self._kept[store]
-            self.rows.set_look(msgspec.structs.replace(look, only=self.rows.look.only))
+            self.rows.update()
         else:
+            look = self.rows.look
             self.rows, self.trail = Rows(label=self._label), Trail()
             self.rows.look = msgspec.structs.replace(look, only=None)
             self.rows.reset(store)
@@ -196,6 +196,20 @@ class CircuitTree(Pane):
         """Look at it as it was looked at: what was unfolded, and the cursor where it was."""
         restore(self.rows, view)
         self._changed()
+
+    def recalled(self, store: CircuitStore, view: View | None) -> None:
+        """More is known of a circuit, from when it was looked at earlier in this way.
+
+        Where somebody has begun to walk it meanwhile, nothing is taken from under the cursor.
+        """
+        if store not in self._kept:
+            return
+        rows, _ = self._kept[store]
+        rows.update()
+        if view is not None:
+            restore(rows, view, also=not view_of(rows.top, rows.current).untouched)
+        if rows is self.rows:
+            self._changed()
 
     def welcome_back(self, lines: Sequence[Line]) -> None:
         """Say more while there is no circuit yet."""

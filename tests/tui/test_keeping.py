@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from tui.samples import COMPLETIONS, MODEL, PROMPT, SITES, FakeWorker, circuit, site_nodes
+from tui.driving import Test
+from tui.samples import COMPLETIONS, MODEL, PROMPT, SITES, TRUST, FakeWorker, circuit, site_nodes
 from tui.screen import dump, make_app
 from tui.scripted import answer
 from tui.test_app import run, settle
@@ -17,6 +18,7 @@ from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.opening import ago
 from scd_tui.tui.place import path_of
+from scd_tui.tui.store import CircuitStore
 from scd_tui.worker import protocol as p
 
 
@@ -209,6 +211,167 @@ def test_marks_come_back_with_the_circuit_and_the_filter_does_not(history: Histo
 
     run(first, history=history)
     run(second, prompt=None, history=history)
+
+
+async def ask(app: ScdApp, pilot: Pilot[int], prompt: str) -> None:
+    """Type a prompt in place of the one that stands there."""
+    app.main.prompt_line.value = prompt
+    app.main.action_focus_prompt()
+    await pilot.press("enter")
+    await settle(pilot)
+
+
+def worked_on(app: ScdApp) -> tuple[object, ...]:
+    """All that a reader has made of a circuit."""
+    tree = app.main.circuit_tree
+    return app.session.store.marks, tree.rows.look, rows_of(app)
+
+
+async def work_on(app: ScdApp, pilot: Pilot[int]) -> None:
+    """Measure, pin, note, unite, unfold, and look at it otherwise."""
+    tree, nodes = app.main.circuit_tree, [node.id for node in site_nodes(SITES[-1])[:3]]
+    for node in nodes[:2]:
+        assert tree.jump_to_node(node)
+        await pilot.press("a")
+    await pilot.press("U", *"pair", "enter")
+    await settle(pilot)
+    assert tree.jump_to_node(nodes[2])
+    await pilot.press("a", "n", *"why", "enter")
+    await settle(pilot)
+    # Its edges are not in the circuit as it is made.
+    assert tree.jump_to_node(site_nodes(SITES[2])[1].id)
+    await pilot.press("x", "enter")
+    await settle(pilot)
+    await pilot.press("S", "minus", "j", "j")
+
+
+@pytest.mark.parametrize(
+    ("quits", "keep"), [((), 0), ((), 200), ((1,), 200), ((2,), 200), ((1, 2), 200)]
+)
+def test_the_same_question_has_again_all_that_was_made_of_its_circuit(
+    tmp_path: Path, quits: tuple[int, ...], keep: int
+) -> None:
+    """Whether the app is left before another question or after it, or not at all."""
+    history = History(tmp_path / "circuits", keep)
+    left: list[tuple[object, ...]] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await work_on(app, pilot)
+        left.append(worked_on(app))
+
+    async def other(app: ScdApp, pilot: Pilot[int]) -> None:
+        await ask(app, pilot, "another question")
+        marks, _, _ = worked_on(app)
+        assert marks == Marks()
+
+    async def again(app: ScdApp, pilot: Pilot[int]) -> None:
+        await ask(app, pilot, PROMPT)
+        assert worked_on(app) == left[0]
+        assert app.session.store.upstream_state(site_nodes(SITES[2])[1].id) == "known"
+
+    sitting: list[Test] = []
+    for number, test in enumerate((first, other, again)):
+        if number in quits:
+            run(in_turn(sitting), history=history, prompt=None if left else PROMPT)
+            sitting = []
+        sitting.append(test)
+    run(in_turn(sitting), history=history, prompt=None if left else PROMPT)
+    if keep:
+        saved = {one.prompt: history.load(one.key).circuit.marks for one in history.entries()}
+        assert saved == {PROMPT: left[0][0], "another question": Marks()}
+
+
+def in_turn(tests: list[Test]) -> Test:
+    async def all_of_them(app: ScdApp, pilot: Pilot[int]) -> None:
+        for test in tests:
+            await test(app, pilot)
+
+    return all_of_them
+
+
+def test_what_was_made_of_it_is_shown_without_taking_the_cursor_from_who_walks_already(
+    history: History,
+) -> None:
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        assert app.main.circuit_tree.jump_to_node(site_nodes(SITES[5])[0].id)
+        await pilot.press("enter", "a")
+        await settle(pilot)
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        tree, mine = app.main.circuit_tree, site_nodes(SITES[-1])[0].id
+        store = CircuitStore.of(circuit())
+        tree.show(store)
+        assert tree.jump_to_node(mine)
+        kept = await app.keeper.recall(store)
+        assert kept is not None and await app.keeper.recall(store) is None
+        tree.recalled(store, kept.view)
+        assert tree.current is not None and tree.current.node == mine
+        assert store.marks.pins == (site_nodes(SITES[5])[0].id,)
+        unfolded = {item.node for item in tree.rows.visible if item.open and item.kind == "node"}
+        assert unfolded == set(store.marks.pins)
+
+    run(first, history=history)
+    run(second, prompt=None, history=history)
+
+
+def test_what_was_learned_of_a_circuit_earlier_is_taken_in_and_what_is_known_now_stays() -> None:
+    first, second, unfolded = (site_nodes(SITES[number])[0].id for number in (0, 1, 2))
+    learned = Node(feature_id(SITES[0], 1000, 3), 0.3, 1.0, exact=0.25, top=True)
+    past = circuit().with_exact({first: 0.5, second: 0.75})
+    past = msgspec.structs.replace(
+        past,
+        nodes=(*past.nodes, learned),
+        edges=(*past.edges, Edge(learned.id, unfolded, 0.125)),
+        expanded=(*past.expanded, unfolded),
+        trust=TRUST,
+    )
+    store = CircuitStore.of(circuit().with_exact({second: 0.7}))
+    store.recall(past)
+    assert [store.nodes[name].exact for name in (first, second, learned.id)] == [0.5, 0.7, 0.25]
+    assert not store.nodes[learned.id].top and not store.is_original(learned.id)
+    (group,) = store.upstream(unfolded)
+    assert group.edges == (Edge(learned.id, unfolded, 0.125),) and store.trust == TRUST
+
+
+def test_one_that_is_left_before_its_record_was_read_does_not_replace_it(history: History) -> None:
+    """As when a question is changed at once, on a slow disk."""
+    pin = site_nodes(SITES[0])[0].id
+    view = View(((-1, "place:mlp_out.3"), (0, f"node:{pin}")), ("place:mlp_out.3", f"node:{pin}"))
+    history.save(msgspec.structs.replace(circuit(), marks=Marks(pins=(pin,))), view)
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        store = CircuitStore.of(circuit())
+        app.main.circuit_tree.show(store)
+        store.marks = Marks(notes={pin: "new"})
+        app.keeper.leave()
+        app.main.circuit_tree.show(CircuitStore.of(circuit(prompt="another")))
+        await app.keeper.write()
+        saved = history.find(circuit())
+        assert saved is not None and saved.view == view
+        assert saved.circuit.marks == Marks((pin,), {pin: "new"})
+
+    run(test, prompt=None, history=history)
+
+
+@pytest.mark.parametrize("way", ["O", "start"])
+def test_a_file_of_a_question_that_is_kept_takes_nothing_from_it(
+    history: History, tmp_path: Path, way: str
+) -> None:
+    nodes = [node.id for node in site_nodes(SITES[-1])]
+    history.save(msgspec.structs.replace(circuit(), marks=Marks(pins=(nodes[0],))), View())
+    mine = msgspec.structs.replace(circuit(), marks=Marks(pins=(nodes[1],)))
+    (tmp_path / "mine.json").write_bytes(encode_circuit(mine))
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        if way == "O":
+            await pilot.press("tab", "O", *"mine", "enter")
+        await settle(pilot)
+        assert set(app.session.store.marks.pins) == set(nodes[:2])
+
+    opened = mine if way == "start" else None
+    run(test, prompt=None, history=history, save_to=tmp_path, circuit=opened)
+    (entry,) = history.entries()
+    assert set(history.load(entry.key).circuit.marks.pins) == set(nodes[:2])
 
 
 def test_what_is_done_last_is_kept_though_one_leaves_at_once(history: History) -> None:

@@ -16,7 +16,7 @@ from tui.samples import (
 )
 from tui.scripted import answer
 
-from scd_tui.graph import Circuit, Settings
+from scd_tui.graph import Circuit, Marks, Settings
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.session import NOT_HERE, Change, Notice, Session
 from scd_tui.worker import protocol as p
@@ -296,12 +296,56 @@ def test_the_same_question_to_another_model_makes_another_circuit() -> None:
     sitting = Sitting(answering=True).start()
     sitting.session.complete(PROMPT)
     first, target = sitting.session.store, sitting.session.choice
-    other = msgspec.structs.replace(MODEL, name="other", revision="2")
-    sitting.session.starting()
-    sitting.session.started()
-    sitting.session.handle(p.Loaded(request=sitting.last().request, model=other))
-    sitting.session.complete(PROMPT, target)
+    sitting.session.wanted_model = "other"
+    sitting.start().session.complete(PROMPT, target)
     assert sitting.session.store is not first
+
+
+def test_the_same_question_asked_again_is_the_same_circuit_wherever_one_has_been() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first = sitting.session.store
+    node = site_nodes(SITES[0])[0].id
+    sitting.session.ask_upstream(node)
+    sitting.session.ablate(node)
+    first.marks = Marks(pins=(node,))
+    sitting.session.set_target(101)
+    second = sitting.session.store
+    assert second is not first and not second.marks.pins
+    sitting.session.set_target(100)
+    assert sitting.session.store is first and first.marks == Marks(pins=(node,))
+    assert first.upstream_state(node) == "known"
+    assert sitting.session.back() and sitting.session.store is second
+    assert not sitting.session.back(), "each circuit is there once"
+    assert sitting.session.forward() and sitting.session.store is first
+    # What was the contrast all along is chosen: nothing of the question has changed.
+    sitting.session.set_contrast(101)
+    assert sitting.session.store is first and first.marks.pins
+    assert sitting.session.back() and sitting.session.store is second
+    changed = msgspec.structs.replace(Choice(100), settings=Settings(top=3))
+    sitting.worker.answer = None
+    sitting.session.attribute(changed)
+    made = msgspec.structs.replace(circuit(), settings=Settings(top=3))
+    sitting.session.handle(p.Attributed(request=sitting.last().request, circuit=made))
+    assert sitting.session.store is not first and not sitting.session.store.marks.pins
+
+
+def test_marks_on_a_circuit_in_the_making_join_those_that_it_had() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first, nodes = sitting.session.store, [node.id for node in site_nodes(SITES[-1])]
+    first.marks = Marks(pins=(nodes[0],), notes={nodes[0]: "old", nodes[1]: "old"})
+    sitting.session.set_target(101)
+    sitting.worker.answer = None
+    sitting.session.set_target(100)
+    making = sitting.last().request
+    site_done(sitting, making, -1)
+    assert sitting.session.store is not first
+    sitting.session.store.marks = Marks(pins=(nodes[2],), notes={nodes[1]: "new"})
+    sitting.session.handle(p.Attributed(request=making, circuit=circuit()))
+    assert sitting.session.store is first
+    assert first.marks.pins == (nodes[0], nodes[2])
+    assert first.marks.notes == {nodes[0]: "old", nodes[1]: "new"}
 
 
 def test_going_back_shows_the_circuit_before_with_all_that_was_learned_of_it() -> None:
