@@ -1,6 +1,7 @@
 """What was asked of a prompt, in words: the same in the app and in what is printed."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from scd_tui.graph import Circuit, Settings, Token
 from scd_tui.numbers import signed
@@ -40,6 +41,26 @@ def contrast_value_words(circuit: Circuit, digits: int = 3) -> str:
         return ""
     apart = signed(circuit.metric_value - there, digits=digits)
     return f"{signed(there, digits=digits)} there, a difference of {apart}"
+
+
+def ids_of_alike(tokens: Sequence[Token], shown: Callable[[str], str] = visible) -> tuple[str, ...]:
+    """For each token ` #198`, its id, if another of them shows as the same text, and else "".
+
+    `shown` is what can be seen of a text. Blanks look alike, whichever they are.
+    """
+    seen = [
+        "".join(" " if character.isspace() else character for character in shown(token.text))
+        for token in tokens
+    ]
+    count = Counter(seen)
+    return tuple(
+        f" #{token.id}" if count[text] > 1 else "" for token, text in zip(tokens, seen, strict=True)
+    )
+
+
+def seen_unquoted(text: str) -> str:
+    """What can be seen of a text that no quotes end."""
+    return visible(text).rstrip()
 
 
 def joined(tokens: Iterable[Token]) -> str:

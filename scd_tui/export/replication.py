@@ -20,6 +20,7 @@ from scd_tui.replication import (
     Shift,
 )
 from scd_tui.text import shorten, visible
+from scd_tui.wording import ids_of_alike
 
 _LABEL_WIDTH = 60
 _NAMES = {"logp": "the post's loss (`logp`: it, negated)", "diff": "logit difference (`diff`)"}
@@ -110,7 +111,11 @@ def _prompt(index: int, prompt: PromptReplication) -> Iterator[str]:
     if prompt.text in THE_POST:
         yield f"The post, of GPT-2 small: {THE_POST[prompt.text]:.0%} {code(prompt.target)}.\n"
     rows: list[Sequence[str]] = [("completion", "probability")]
-    rows += [(code(c.token.text), probability(c.probability)) for c in prompt.completions]
+    ids = ids_of_alike([c.token for c in prompt.completions])
+    rows += [
+        (f"{code(c.token.text)}{number}", probability(c.probability))
+        for c, number in zip(prompt.completions, ids, strict=True)
+    ]
     yield markdown(rows)
     for answer in prompt.answers:
         yield f"### {index}. By {_NAMES.get(answer.circuit.target.metric, '')}\n"

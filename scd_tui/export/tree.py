@@ -11,7 +11,13 @@ from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible, whole
-from scd_tui.wording import contrast_text, contrast_value_words, joined, settings_words
+from scd_tui.wording import (
+    contrast_text,
+    contrast_value_words,
+    ids_of_alike,
+    joined,
+    settings_words,
+)
 
 _LABEL_WIDTH = 48
 _BAR_WIDTH = 8
@@ -73,6 +79,8 @@ def _line(
 
 def _header(circuit: Circuit) -> list[RenderableType]:
     target, model = circuit.target, circuit.model
+    shown = circuit.completions[:5]
+    ids = ids_of_alike([c.token for c in shown])
     lines = [
         Text(visible(f"{model.name} · {model.dictionaries} · {model.device}"), style="dim"),
         Text.assemble(("prompt ", "dim"), visible(circuit.prompt)),
@@ -80,8 +88,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         Text(
             f"next   {_after(circuit)}"
             + "  ".join(
-                f"{visible(c.token.text)!r} {probability(c.probability)}"
-                for c in circuit.completions[:5]
+                f"{visible(c.token.text)!r}{number} {probability(c.probability)}"
+                for c, number in zip(shown, ids, strict=True)
             )
         ),
         Text(f"metric {metric_words(target)} = {signed(circuit.metric_value)}"),

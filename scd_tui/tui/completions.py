@@ -12,7 +12,9 @@ from scd_tui.numbers import bar, probability
 from scd_tui.text import visible
 from scd_tui.tui.bindings import completion_keys
 from scd_tui.tui.ink import Line, Span, pad, width_of, wrap
+from scd_tui.tui.paint import token_cells
 from scd_tui.tui.view import Pane
+from scd_tui.wording import ids_of_alike
 
 
 class CompletionList(Pane):
@@ -37,6 +39,7 @@ class CompletionList(Pane):
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name)
         self._completions: tuple[Completion, ...] = ()
+        self._numbers: dict[int, tuple[str, ...]] = {}
         self._below: tuple[Span, ...] = ()
         self._target: int | None = None
         self._contrast: int | None = None
@@ -54,6 +57,7 @@ class CompletionList(Pane):
             self.cursor = 0
         self._completions, self._target, self._contrast = completions, target, contrast
         self._below = tuple(below)
+        self._numbers = {}
         self.relayout()
 
     @property
@@ -64,6 +68,13 @@ class CompletionList(Pane):
         if not self._below:
             return []
         return [(), *wrap(self._below, max(4, width - 1))]
+
+    def _number(self, y: int, room: int) -> str:
+        """The id of a row's token, where another row shows the same in `room` cells."""
+        if room not in self._numbers:
+            tokens = [completion.token for completion in self._completions]
+            self._numbers[room] = ids_of_alike(tokens, lambda text: pad(visible(text), room))
+        return self._numbers[room][y]
 
     def draw(self, y: int, width: int) -> tuple[Sequence[Span], bool]:
         if y >= len(self._completions):
@@ -78,10 +89,10 @@ class CompletionList(Pane):
         elif token.id == self._contrast:
             mark = ("○", "away")
         # In a narrow pane the token gets the room of the bar.
-        room = width - 8 if width < 20 else min(18, width - 12)
+        room = max(4, width - 8 if width < 20 else min(18, width - 12))
         spans: list[Span] = [
             mark,
-            (pad(visible(token.text), max(4, room)), "token"),
+            *token_cells(token.text, self._number(y, room), room),
             (probability(completion.probability, 6) + " ", "text"),
         ]
         left = width - width_of(spans)

@@ -10,6 +10,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.paint import quoted, tone
 from scd_tui.tui.store import CircuitStore, removable
+from scd_tui.wording import ids_of_alike, seen_unquoted
 from scd_tui.worker.protocol import Outcome, TokenShift
 
 SHOWN_COMPLETIONS = 5
@@ -27,21 +28,29 @@ def field(name: str, spans: Iterable[Span], width: int) -> list[Line]:
 
 def completion_lines(completions: Sequence[Completion], width: int) -> list[Line]:
     """The first completions that are left, with their probabilities."""
+    shown = completions[:SHOWN_COMPLETIONS]
+    ids = ids_of_alike([completion.token for completion in shown], seen_unquoted)
     pieces: list[Line] = [
         (
             (visible(completion.token.text), "token"),
-            (f" {probability(completion.probability)}  ", "dim"),
+            (f"{number} {probability(completion.probability)}  ", "dim"),
         )
-        for completion in completions[:SHOWN_COMPLETIONS]
+        for completion, number in zip(shown, ids, strict=True)
     ]
     return flow([("top then ", "dim")], pieces, width)
 
 
-def token_lines(name: str, tokens: Iterable[tuple[str, float]], ink: Ink, width: int) -> list[Line]:
+def token_lines(
+    name: str,
+    tokens: Sequence[tuple[str, float]],
+    ink: Ink,
+    width: int,
+    ids: Sequence[str] | None = None,
+) -> list[Line]:
     """Tokens with a number each: logits, or the log-probability that was lent to them, in nats."""
     pieces: list[Line] = [
-        ((visible(token), "text"), (f" {signed(value, digits=2)}  ", "dim"))
-        for token, value in tokens
+        ((visible(token), "text"), (f"{number} {signed(value, digits=2)}  ", "dim"))
+        for (token, value), number in zip(tokens, ids or [""] * len(tokens), strict=True)
     ]
     return flow([(f"{name} ", ink)], pieces or [(("nothing", "dim"),)], width)
 
@@ -50,9 +59,14 @@ def shift_lines(
     promoted: Sequence[TokenShift], suppressed: Sequence[TokenShift], width: int
 ) -> list[Line]:
     """What was lent to tokens, and taken from others."""
+
+    def lines(name: str, shifts: Sequence[TokenShift], ink: Ink) -> list[Line]:
+        ids = ids_of_alike([shift.token for shift in shifts], seen_unquoted)
+        return token_lines(name, [(s.token.text, s.shift) for s in shifts], ink, width, ids)
+
     return [
-        *token_lines("▲ promotes", ((s.token.text, s.shift) for s in promoted), "towards", width),
-        *token_lines("▼ holds back", ((s.token.text, s.shift) for s in suppressed), "away", width),
+        *lines("▲ promotes", promoted, "towards"),
+        *lines("▼ holds back", suppressed, "away"),
     ]
 
 

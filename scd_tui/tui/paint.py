@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable
 
 import msgspec
+from rich.cells import cell_len
 
 from scd_tui.graph import EMBEDDINGS, Node, NodeId, parse_node
 from scd_tui.numbers import bar, counted, meter, percent, signed
 from scd_tui.text import visible
-from scd_tui.tui.ink import Ink, Span, fit, pad
+from scd_tui.tui.ink import Ink, Span, cut, fit, pad
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.store import CircuitStore, removable
@@ -64,6 +65,14 @@ def site_title(place: str) -> str:
 def quoted(text: str) -> str:
     """A token between quotes, so that its spaces are seen."""
     return f'"{text}"'
+
+
+def token_cells(text: str, number: str, width: int) -> list[Span]:
+    """A token in exactly `width` cells, with its id after it where it has to be told from another."""
+    if not number:
+        return [(pad(visible(text), width), "token")]
+    shown = cut(visible(text), max(1, width - len(number)))
+    return [(shown, "token"), (pad(number, width - cell_len(shown)), "dim")]
 
 
 def short_token(text: str) -> str:

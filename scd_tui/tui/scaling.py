@@ -10,8 +10,9 @@ from scd_tui.numbers import bar, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.bindings import scale_keys
 from scd_tui.tui.ink import Line, Span, pad, wrap
-from scd_tui.tui.paint import tone
+from scd_tui.tui.paint import token_cells, tone
 from scd_tui.tui.text_screen import TextScreen
+from scd_tui.wording import ids_of_alike
 from scd_tui.worker.protocol import Scaled
 
 STEP, MOST = 0.5, 10.0
@@ -77,7 +78,9 @@ def scale_lines(scaled: Scaled, index: int, width: int) -> list[Line]:
         ((f"completions at ×{factor:g}, and as they are", "heading"),),
     ]
     before = {c.token.id: c.probability for c in scaled.completions[base]}
-    return [*lines, *(_completion(c, before) for c in scaled.completions[index])]
+    now = scaled.completions[index]
+    ids = ids_of_alike([c.token for c in now], lambda text: pad(visible(text), _TOKEN_CELLS))
+    return [*lines, *(_completion(c, n, before) for c, n in zip(now, ids, strict=True))]
 
 
 def _there(scaled: Scaled, width: int) -> list[Line]:
@@ -87,10 +90,10 @@ def _there(scaled: Scaled, width: int) -> list[Line]:
     return wrap([(words, "dim")], width)
 
 
-def _completion(completion: Completion, before: dict[int, float]) -> Line:
+def _completion(completion: Completion, number: str, before: dict[int, float]) -> Line:
     was = before.get(completion.token.id)
     return (
-        (pad(visible(completion.token.text), _TOKEN_CELLS), "token"),
+        *token_cells(completion.token.text, number, _TOKEN_CELLS),
         (probability(completion.probability, 7) + " ", "text"),
         (bar(completion.probability, 20), "towards"),
         (" was " + (probability(was) if was is not None else "below those listed"), "dim"),

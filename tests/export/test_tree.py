@@ -7,7 +7,7 @@ from tiny import PROMPT
 from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.export.tree import bar, flow_words, render, signed
-from scd_tui.graph import Circuit, Flow, Settings, Token, parse_node
+from scd_tui.graph import Circuit, Completion, Flow, Settings, Token, parse_node
 from scd_tui.grouped import grouped
 from scd_tui.pruning import pruned, without_position
 
@@ -62,6 +62,13 @@ def test_the_metric_in_the_contrast_prompt_stands_beside_the_prompt_s(
     apart = held.circuit.metric_value - there
     line = next(line for line in plain(held.circuit).splitlines() if line.startswith("less "))
     assert f"{signed(there)} there, a difference of {signed(apart)}" in line
+
+
+def test_completions_that_are_printed_alike_have_their_ids(circuit: Circuit) -> None:
+    texts = ("\n", " way", "⏎", "\n ", "way")
+    completions = tuple(Completion(Token(n, text), 0.1, 1.0) for n, text in enumerate(texts))
+    text = plain(msgspec.structs.replace(circuit, completions=completions))
+    assert "'⏎' #0 10.0%  ' way' 10.0%  '⏎' #2 10.0%  '⏎ ' 10.0%  'way' 10.0%" in text
 
 
 def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
