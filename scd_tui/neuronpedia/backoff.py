@@ -9,6 +9,7 @@ from scd_tui.neuronpedia.faults import Fault, FaultKind
 FIRST_SECONDS: dict[FaultKind, float] = {
     "offline": 4.0,
     "server": 4.0,
+    "cut": 4.0,
     "slow": 15.0,
     "limited": 60.0,
     "page": 15.0,

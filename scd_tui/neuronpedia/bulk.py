@@ -30,7 +30,7 @@ LINE_BYTES = 4 << 20
 FILES = 10_000
 """Files of one source, beyond which a listing is not believed."""
 TRIES = 5
-PASSING: frozenset[FaultKind] = frozenset({"limited", "server", "slow", "page"})
+PASSING: frozenset[FaultKind] = frozenset({"limited", "server", "cut", "slow", "page"})
 """Faults that go by with time. No connection may go by too, where there has been one before."""
 
 _KEY = re.compile(r"<Key>([^<]{1,1024})</Key>")
@@ -134,7 +134,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 raise Fault("size", "a bulk file is larger than can be")
             yield from (line for line in whole if line.strip())
     if unpacking is not None and not unpacking.eof:
-        raise Fault("server", "a bulk file was cut off")
+        raise Fault("cut", "a bulk file was cut off")
     if rest.strip():
         yield rest
 

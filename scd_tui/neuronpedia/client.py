@@ -37,9 +37,9 @@ class Client:
         try:
             record = decode_feature(answer.body)
         except ValueError:
-            raise Fault("content", f"{self.host} sent something that is no feature") from None
+            raise self._unreadable() from None
         if record is not None and _named(record) != feature:
-            raise Fault("content", f"{self.host} answered for {_named(record)}: refused")
+            raise Fault("content", self._for_another(record))
         return Found({feature: record}, answer.remaining)
 
     def brief(self, features: Sequence[Feature]) -> Found:
@@ -64,7 +64,7 @@ class Client:
         try:
             found = decode_features(answer.body)
         except ValueError:
-            raise Fault("content", f"{self.host} sent something that is no list") from None
+            raise self._unreadable() from None
         records: dict[Feature, FeatureRecord | None] = dict.fromkeys(features)
         refused = ""
         for record in found:
@@ -72,7 +72,7 @@ class Client:
             if feature in records:
                 records[feature] = record
             else:
-                refused = f"{self.host} answered for {feature}: refused"
+                refused = self._for_another(record)
         if refused:
             # Whether those that are missing exist cannot be told from such an answer.
             records = {feature: record for feature, record in records.items() if record is not None}
@@ -82,7 +82,14 @@ class Client:
         if answer.status != 200:
             raise status_fault(answer.status, self.host, answer.retry_after)
         if "json" not in answer.content_type.lower():
-            raise Fault("page", f"{self.host} sent a page in place of data")
+            words = "sent a web page in place of data (does this network ask for a sign-in?)"
+            raise Fault("page", f"{self.host} {words}")
+
+    def _unreadable(self) -> Fault:
+        return Fault("content", f"{self.host} sent data that cannot be read as features")
+
+    def _for_another(self, record: FeatureRecord) -> str:
+        return f"{self.host} answered for a feature that was not asked for, {_named(record)}"
 
 
 def _named(record: FeatureRecord) -> Feature:

@@ -33,7 +33,7 @@ class Queue:
         self._open: Feature | None = None
         self._flying: dict[str, Job] = {}
         self._most = BATCH
-        self._problems: dict[Feature, str] = {}
+        self._problems: dict[Feature, Fault] = {}
         self._hopeless: set[tuple[str, Feature]] = set()
         self._tries: dict[tuple[str, Feature], int] = {}
 
@@ -60,9 +60,9 @@ class Queue:
         """Features that are waiting for an answer."""
         return len(self._wanted) + (self._open is not None and self._open not in self._wanted)
 
-    def problem(self, feature: Feature) -> str:
-        """Why nothing is known of a feature that was asked for; "" if that is not so."""
-        return self._problems.get(feature, "")
+    def problem(self, feature: Feature) -> Fault | None:
+        """What went wrong when a feature was last asked for; None if nothing did."""
+        return self._problems.get(feature)
 
     def next(self, kind: Literal["brief", "full"], now: float) -> Job | None:
         """The request to send now; None while there is none, or none may be sent."""
@@ -89,7 +89,7 @@ class Queue:
             if feature in found.records:
                 self._problems.pop(feature, None)
             else:
-                self._give_up(job.kind, feature, found.refused)
+                self._give_up(job.kind, feature, Fault("content", found.refused))
         self.drop(job.features, full=job.kind == "full")
         self.backoff.answered(found.remaining, host, now)
 
@@ -97,19 +97,19 @@ class Queue:
         """A request brought no answer. What it was for stays wanted, unless that is hopeless."""
         self._flying.pop(job.kind, None)
         for feature in job.features:
-            self._problems[feature] = fault.message
+            self._problems[feature] = fault
         if len(job.features) > 1:
             if fault.kind in ("size", "content"):
                 # Whatever it is, it may be in one half alone.
                 self._most = max(1, len(job.features) // 2)
         elif fault.kind in ("size", "refused") or self._tried(job, fault):
-            self._give_up(job.kind, job.features[0], fault.message)
+            self._give_up(job.kind, job.features[0], fault)
         self.backoff.failed(fault, now)
 
     def _tried(self, job: Job, fault: Fault) -> bool:
         """Whether a single feature has failed so often that the fault is with it."""
         if fault.kind != "content" and not (
-            job.kind == "full" and fault.kind in ("server", "slow")
+            job.kind == "full" and fault.kind in ("server", "cut", "slow")
         ):
             return False
         key = job.kind, job.features[0]
@@ -123,8 +123,8 @@ class Queue:
         self._problems.clear()
         self._tries.clear()
 
-    def _give_up(self, kind: str, feature: Feature, why: str) -> None:
-        self._problems[feature] = why
+    def _give_up(self, kind: str, feature: Feature, fault: Fault) -> None:
+        self._problems[feature] = fault
         self._hopeless.add((kind, feature))
         if kind == "full":
             self._open = None if self._open == feature else self._open

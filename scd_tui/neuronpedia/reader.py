@@ -126,15 +126,21 @@ class Reader:
             self._wake()
 
     def try_again(self) -> None:
-        """Do not wait any longer for what went wrong to mend, and read the cache again."""
+        """Do not wait any longer for what went wrong to mend, and read the cache again.
+
+        What the service left out of its answers is asked for again too.
+        """
         with self._changed:
             self._queue.try_again()
             self._not_kept.clear()  # another process may have fetched them meanwhile
+            for feature in [f for f, entry in self._known.items() if entry.record is None]:
+                del self._known[feature]
+                self._not_kept.add(feature)
             self._requeue()
             self._wake()
 
-    def problem(self, feature: Feature) -> str:
-        """What went wrong when a feature was last asked for; "" if nothing did."""
+    def problem(self, feature: Feature) -> Fault | None:
+        """What went wrong when a feature was last asked for; None if nothing did."""
         with self._changed:
             return self._queue.problem(feature)
 
@@ -253,10 +259,17 @@ class Reader:
         now = self._clock.time()
         entries = {f: entry_of(r, job.kind, now, client.host) for f, r in found.records.items()}
         with self._changed:
-            for feature, entry in entries.items():
-                known = self._known.get(feature)
-                if known is None or known.stale(now) or entry.rank >= known.rank:
-                    self._known[feature] = entry
+            denied = {f for f, entry in entries.items() if self._denies(f, entry)}
+            entries = {
+                f: e for f, e in entries.items() if f not in denied and self._adds(f, e, now)
+            }
+            self._known.update(entries)
+            if denied:
+                found = Found(
+                    {f: record for f, record in found.records.items() if f not in denied},
+                    found.remaining,
+                    f"{client.host} has sent this feature before and now does not know it",
+                )
             self._queue.answered(job, found, client.host, self._clock.monotonic())
             self._requeue()
             self._changed.notify_all()
@@ -264,6 +277,16 @@ class Reader:
         self._tell(entries)
         if self._cache is not None:
             self._cache.put(entries)
+
+    def _denies(self, feature: Feature, entry: Entry) -> bool:
+        """Whether an answer says that a feature of which there is a record does not exist."""
+        known = self._known.get(feature)
+        return entry.record is None and known is not None and known.record is not None
+
+    def _adds(self, feature: Feature, entry: Entry, now: float) -> bool:
+        """Whether an answer says no less than what is known: two can be under way at once."""
+        known = self._known.get(feature)
+        return known is None or known.stale(now) or entry.rank >= known.rank
 
     def _client_to_ask(self) -> Asks:
         # Not under the lock that callers take: what the client is made of has to be imported.

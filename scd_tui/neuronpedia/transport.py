@@ -237,7 +237,7 @@ class Transport:
             return Fault("offline", f"offline: the {what} on the way to {self._host} does not work")
         if isinstance(error, requests.ConnectionError) and exchange.socket is None:
             return Fault("offline", f"offline: {self._host} cannot be reached")
-        return Fault("server", f"an answer of {self._host} was cut off")
+        return Fault("cut", f"an answer of {self._host} was cut off")
 
 
 def status_fault(status: int, host: str, wait: int | None = None) -> Fault:
@@ -246,6 +246,8 @@ def status_fault(status: int, host: str, wait: int | None = None) -> Fault:
         return Fault("limited", f"{host} limits the rate of requests", wait)
     if status >= 500:
         return Fault("server", f"{host} has a fault (HTTP {status})", wait)
+    if status == 404:
+        return Fault("refused", f"{host} has nothing at the address that was asked (HTTP 404)")
     return Fault("refused", f"{host} refuses the request (HTTP {status})")
 
 

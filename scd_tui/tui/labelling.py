@@ -13,7 +13,7 @@ from scd_tui.graph import Circuit, ModelIdentity, NodeId, parse_node
 from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.backoff import Trouble
 from scd_tui.neuronpedia.entries import Entry
-from scd_tui.neuronpedia.faults import FaultKind
+from scd_tui.neuronpedia.faults import Fault, FaultKind
 from scd_tui.neuronpedia.reader import Status
 from scd_tui.neuronpedia.records import FeatureRecord
 from scd_tui.text import visible
@@ -34,15 +34,16 @@ GATHER_SECONDS = 0.05
 SHORT: dict[FaultKind, str] = {
     "offline": "offline",
     "limited": "rate limited",
-    "server": "Neuronpedia has a fault",
-    "slow": "Neuronpedia is too slow",
-    "page": "no Neuronpedia on this network",
-    "size": "answer refused: too large",
-    "content": "answer refused",
-    "redirect": "answer refused: redirected",
+    "server": "Neuronpedia failed",
+    "cut": "answer cut off",
+    "slow": "answer too slow",
+    "page": "web page, no data",
+    "size": "answer too large",
+    "content": "answer not usable",
+    "redirect": "redirected elsewhere",
     "refused": "request refused",
 }
-"""In place of a label that could not be had, by why."""
+"""In place of a label that could not be had, by why: short enough for 120 columns."""
 
 
 class Reads(Protocol):
@@ -55,7 +56,7 @@ class Reads(Protocol):
     def want(self, features: Iterable[Feature]) -> None: ...
     def open(self, feature: Feature | None) -> None: ...
     def try_again(self) -> None: ...
-    def problem(self, feature: Feature) -> str: ...
+    def problem(self, feature: Feature) -> Fault | None: ...
     def status(self) -> Status: ...
     def close(self) -> None: ...
 
@@ -151,11 +152,9 @@ class Labelling:
         if entry is not None:
             return "not on Neuronpedia" if entry.state == "unknown" else "no explanation"
         if not reader.asks:
-            return "not looked up: offline"
-        trouble = reader.trouble
-        if trouble is not None:
-            return SHORT[trouble.kind]
-        return "refused" if reader.problem(feature) else "…"
+            return "fetching turned off"
+        trouble = reader.trouble or reader.problem(feature)
+        return "…" if trouble is None else SHORT[trouble.kind]
 
     def labels(self) -> dict[str, str]:
         """Every explanation that was seen of this model's features, by `source/index`."""
@@ -217,8 +216,8 @@ class Labelling:
         if (trouble := status.trouble) is not None and self._incomplete(entry):
             when = time.strftime("%H:%M:%S", time.localtime(time.time() + status.retry))
             return f"{visible(trouble.message)}: next try at {when}, r now", ""
-        if problem := reader.problem(feature):
-            return visible(problem), ""
+        if (problem := reader.problem(feature)) is not None:
+            return f"{visible(problem.message)}: r asks again", ""
         if self._opened == feature and self._incomplete(entry):
             return "", "fetching the full record…"
         return "", ""

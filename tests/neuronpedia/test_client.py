@@ -99,9 +99,9 @@ def test_it_says_who_it_is_takes_packed_answers_and_keeps_its_connection(
 FAULTS: list[tuple[loopback.Fault, str, str]] = [
     (loopback.error_page, "server", "127.0.0.1 has a fault (HTTP 500)"),
     (loopback.limited, "limited", "127.0.0.1 limits the rate of requests"),
-    (loopback.page, "page", "127.0.0.1 sent a page in place of data"),
-    (loopback.truncated, "server", "an answer of 127.0.0.1 was cut off"),
-    (loopback.hang_up, "server", "an answer of 127.0.0.1 was cut off"),
+    (loopback.page, "page", "127.0.0.1 sent a web page in place of data"),
+    (loopback.truncated, "cut", "an answer of 127.0.0.1 was cut off"),
+    (loopback.hang_up, "cut", "an answer of 127.0.0.1 was cut off"),
     (loopback.huge, "size", "an answer of 127.0.0.1 is larger than 25 MB"),
     (loopback.huge_plain, "size", "an answer of 127.0.0.1 is larger than 25 MB"),
     (loopback.redirect("http://example.com/x"), "redirect", "sends us on to example.com"),
@@ -137,9 +137,19 @@ def test_a_feature_that_is_not_there_is_no_error(
 
 def test_json_that_ends_in_the_middle_is_refused(service: Running, client: Client) -> None:
     service.faults += [loopback.cut_json, loopback.cut_json]
-    with pytest.raises(Fault, match="no feature"):
+    with pytest.raises(Fault, match=r"127\.0\.0\.1 sent data that cannot be read as features"):
         client.full(named(1))
-    with pytest.raises(Fault, match="no list"):
+    with pytest.raises(Fault, match="cannot be read as features"):
+        client.brief([named(1)])
+
+
+def test_no_such_address_is_told_from_a_refusal(service: Running, client: Client) -> None:
+    service.faults.append(loopback.not_found)
+    with pytest.raises(Fault) as caught:
+        client.brief([named(1)])
+    assert caught.value.message == "127.0.0.1 has nothing at the address that was asked (HTTP 404)"
+    service.faults.append(lambda handler: handler.json(403, {"error": "go away"}))
+    with pytest.raises(Fault, match=r"127\.0\.0\.1 refuses the request \(HTTP 403\)"):
         client.brief([named(1)])
 
 
@@ -168,15 +178,15 @@ def test_nobody_there_is_offline() -> None:
 
 def test_an_answer_for_another_layer_or_index_is_refused(service: Running, client: Client) -> None:
     service.change = lambda value: {**value, "layer": "5-res_post_32k-oai"}
-    with pytest.raises(Fault, match=r"answered for gpt2-small/5-res_post_32k-oai/1: refused"):
+    with pytest.raises(Fault, match=r"was not asked for, gpt2-small/5-res_post_32k-oai/1$"):
         client.full(named(1))
     service.change = lambda value: {**value, "index": 2}
-    with pytest.raises(Fault, match="refused"):
+    with pytest.raises(Fault, match="not asked for"):
         client.full(named(1))
     service.change = lambda value: [*value[1:], {**value[0], "index": "77"}]
     found = client.brief([named(1), named(2)])
     assert list(found.records) == [named(2)], "what is missing is not taken for unknown"
-    assert found.refused.endswith(f"answered for gpt2-small/{SOURCE}/77: refused")
+    assert found.refused.endswith(f"was not asked for, gpt2-small/{SOURCE}/77")
 
 
 def test_numbers_as_text_and_indices_as_numbers_are_taken(service: Running, client: Client) -> None:

@@ -92,6 +92,16 @@ def bench(service: Running, tmp_path: Path) -> Iterator[Bench]:
     made.reader.close()
 
 
+def written(service: Running, folder: Path, *features: Feature) -> None:
+    """Wait until the cache has these: they are told before they are written."""
+    cache = Cache(folder, service.url)
+    end = time.monotonic() + 10
+    while len(cache.get_many(features)) < len(features):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    cache.close()
+
+
 def test_a_circuit_s_labels_cost_a_handful_of_requests_and_the_second_time_none(
     service: Running, bench: Bench, tmp_path: Path
 ) -> None:
@@ -143,11 +153,86 @@ def test_an_unknown_feature_is_a_state_of_its_own_and_not_asked_for_in_full(
     bench.until(lambda: bench.reader.status().queued == 0)
 
 
+@pytest.mark.parametrize("fault", [loopback.not_found, loopback.null])
+def test_what_is_no_longer_known_there_is_kept_here_and_told(
+    service: Running, bench: Bench, tmp_path: Path, fault: loopback.Fault
+) -> None:
+    bench.reader.want([named(1)])
+    bench.until(lambda: len(bench.told) == 1)
+    service.faults.append(fault)
+    bench.reader.open(named(1))
+    bench.until(lambda: bench.reader.problem(named(1)) is not None)
+    problem = bench.reader.problem(named(1))
+    assert problem is not None
+    assert problem.message == "127.0.0.1 has sent this feature before and now does not know it"
+    assert bench.told[named(1)].state == "explained"
+    bench.until(lambda: bench.reader.status().queued == 0)
+    time.sleep(0.1)
+    assert len(service.requests) == 2, "and it is not asked again"
+    bench.reader.close()
+    later = Bench(service, tmp_path / "np", asks=False)
+    later.reader.want([named(1)])
+    later.until(lambda: len(later.told) == 1)
+    assert later.told[named(1)].state == "explained", "nor was it lost from the cache"
+    later.reader.close()
+
+
+def test_a_feature_left_out_of_a_stale_batch_keeps_what_was_said_of_it(
+    service: Running, bench: Bench, tmp_path: Path
+) -> None:
+    bench.reader.want([named(1), named(2)])
+    bench.until(lambda: len(bench.told) == 2)
+    written(service, tmp_path / "np", named(1), named(2))
+    bench.reader.close()
+    later = Bench(service, tmp_path / "np")
+    later.clock.passed = 40 * DAY
+    service.unknown.add((SOURCE, 1))
+    later.reader.want([named(1), named(2)])
+    later.until(lambda: len(later.told) == 2)
+    later.until(lambda: not later.told[named(2)].stale(later.clock.time()))
+    assert later.told[named(1)].state == "explained"
+    assert later.told[named(1)].stale(later.clock.time()) and later.reader.problem(named(1))
+    later.reader.close()
+
+
+def test_a_late_answer_in_brief_does_not_take_the_place_of_the_full_record(
+    service: Running, bench: Bench
+) -> None:
+    go_on = threading.Event()
+
+    def held(handler: loopback.Handler) -> None:
+        assert go_on.wait(10)
+        service.answer(handler)
+
+    service.faults.append(held)
+    bench.reader.want([named(1), named(2)])
+    while not service.requests:
+        time.sleep(0.01)
+    bench.reader.open(named(1))
+    bench.until(lambda: named(1) in bench.told)
+    go_on.set()
+    bench.until(lambda: named(2) in bench.told)
+    assert bench.told[named(1)].depth == "full"
+
+
+def test_what_was_left_out_is_asked_for_again_on_request(service: Running, bench: Bench) -> None:
+    service.unknown.add((SOURCE, 1))
+    bench.reader.want([named(1), named(2)])
+    bench.until(lambda: len(bench.told) == 2)
+    assert bench.told[named(1)].state == "unknown"
+    service.unknown.clear()
+    bench.reader.try_again()
+    bench.reader.want([named(1), named(2)])
+    bench.until(lambda: bench.told[named(1)].state == "explained")
+    assert len(service.requests) == 2 and b'"index":2' not in service.requests[1][3]
+
+
 def test_stale_entries_are_shown_at_once_and_refreshed_behind(
     service: Running, bench: Bench, tmp_path: Path
 ) -> None:
     bench.reader.want([named(1)])
     bench.until(lambda: len(bench.told) == 1)
+    written(service, tmp_path / "np", named(1))
     bench.reader.close()
     later = Bench(service, tmp_path / "np")
     later.clock.passed = 40 * DAY
@@ -163,13 +248,13 @@ def test_stale_entries_are_shown_at_once_and_refreshed_behind(
 FAULTS = [
     (loopback.error_page, "server", "has a fault (HTTP 500)"),
     (loopback.limited, "limited", "limits the rate"),
-    (loopback.page, "page", "a page in place of data"),
-    (loopback.truncated, "server", "cut off"),
-    (loopback.hang_up, "server", "cut off"),
+    (loopback.page, "page", "a web page in place of data"),
+    (loopback.truncated, "cut", "cut off"),
+    (loopback.hang_up, "cut", "cut off"),
     (loopback.huge, "size", "larger than"),
     (loopback.redirect("http://example.com/"), "redirect", "not followed"),
     (loopback.drip, "slow", "no whole answer"),
-    (loopback.cut_json, "content", "no list"),
+    (loopback.cut_json, "content", "cannot be read"),
 ]
 
 
@@ -184,7 +269,8 @@ def test_after_every_fault_what_was_wanted_comes(
     def telling(entries: Mapping[Feature, Entry]) -> None:
         trouble = bench.reader.status().trouble
         troubles.append("" if trouble is None else f"{trouble.kind}: {trouble.message}")
-        troubles.append(bench.reader.problem(named(1)))
+        problem = bench.reader.problem(named(1))
+        troubles.append("" if problem is None else problem.message)
         tell(entries)
 
     bench.reader._listener = telling
@@ -194,7 +280,7 @@ def test_after_every_fault_what_was_wanted_comes(
     bench.until(lambda: len(bench.told) == 2)
     assert any(words in text for text in troubles)
     assert any(text.startswith(f"{kind}: ") for text in troubles)
-    assert bench.reader.status().trouble is None and bench.reader.problem(named(1)) == ""
+    assert bench.reader.status().trouble is None and bench.reader.problem(named(1)) is None
     bench.reader.close()
 
 
