@@ -305,7 +305,7 @@ class Flow(Record, frozen=True):
 
 
 class Pruned(Record, frozen=True):
-    """What a circuit was pruned to, and how many nodes and edges it had before.
+    """What a circuit was pruned to, and how many nodes (its root among them) and edges it had before.
 
     `summed`: a feature counted with all its positions together.
     """
@@ -443,6 +443,11 @@ class Circuit(Record, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     marks: Marks = Marks()
+
+    @property
+    def size(self) -> int:
+        """How many nodes it has; the metric itself, its root, is not counted."""
+        return sum(node.id != self.target.root for node in self.nodes)
 
     def with_exact(self, exact: dict[NodeId, float]) -> "Circuit":
         """The same circuit with measured effects filled in for the nodes named in `exact`."""

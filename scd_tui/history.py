@@ -180,7 +180,7 @@ class History:
             metric=circuit.target.metric,
             model=circuit.model.name,
             dictionaries=circuit.model.dictionaries,
-            nodes=len(circuit.nodes),
+            nodes=circuit.size,
             given=given,
             contrast_prompt=circuit.contrast_prompt or "",
         )

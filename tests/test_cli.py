@@ -98,24 +98,27 @@ def test_a_wrong_call_gets_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        ["attribute", "x", "--top", "0"],
-        ["attribute", "x", "--metric", "loss"],
-        ["attribute", "x", "--prune", "--node-share", "0"],
-        ["open", "x", "--prune", "--edge-share", "1.5"],
-        ["check", "--tokens", "0"],
-        ["bench", "--top", "0"],
-        ["--nope"],
+        (["attribute", "x", "--top", "0"], "argument --top: '0' is no number from 1 on"),
+        (["attribute", "x", "--top", "many"], "argument --top: 'many' is no number from 1 on"),
+        (["attribute", "x", "--metric", "loss"], "argument --metric: invalid choice: 'loss'"),
+        (["attribute", "x", "--node-share", "0"], "--node-share: '0' is no share from 0 to 1"),
+        (["open", "x", "--prune", "--edge-share", "1.5"], "'1.5' is no share from 0 to 1"),
+        (["open"], "the following arguments are required: FILE"),
+        (["check", "--tokens", "0"], "'0' is no number from 1 on"),
+        (["bench", "--top", "0"], "'0' is no number from 1 on"),
+        (["--nope"], "there is no option --nope"),
     ],
 )
-def test_arguments_that_do_not_parse_end_with_code_2(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+def test_arguments_that_do_not_parse_end_with_code_2_and_a_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(words)
-    assert caught.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    command = "scd-tui" if words[0].startswith("-") else f"scd-tui {words[0]}"
+    assert line.startswith(f"{command}: ") and said in line
+    assert line.endswith(f"({command} --help lists what there is)")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +278,7 @@ def test_a_saved_circuit_is_pruned_as_it_is_printed(
     options = ("--prune", "--node-share", "0.5", "--edge-share", "0.9", "--sum-positions")
     assert main(["open", str(saved), "--print", *options]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert f"to {len(left.nodes)} of {len(whole.nodes)} nodes" in out
+    assert f"to {left.size} of {whole.size} nodes" in out
     assert "by 50% and 90% of influence, each feature at all its positions together" in out
     found = attributed(
         *(capsys, PROMPT, "--target", " Mary", "--contrast", " John"), *options, "--top", "10"
@@ -323,7 +326,7 @@ def test_a_saved_circuit_is_validated(
     assert first.curve is not None
     assert first.curve.faithfulness[-1] == pytest.approx(1.0, abs=1e-3)
     assert found.notes == (
-        f"the effects of the file's {len(circuit.nodes)} nodes, computed again, are the same",
+        f"the metric and the effects of the file's {circuit.size} nodes, computed again, are the same",
     )
 
     assert main(["validate", str(saved), "--text", str(text)]) == 0

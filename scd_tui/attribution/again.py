@@ -12,6 +12,7 @@ from scd_tui.catalog.cached import require, revisions
 from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, NodeId
+from scd_tui.numbers import counted
 
 RELATIVE, OF_LARGEST = 1e-3, 1e-4
 """Effects are the same within the one of their own size, plus the other of the circuit's largest: what
@@ -97,12 +98,13 @@ def changed(attribution: Attribution, circuit: Circuit) -> Iterator[Changed]:
 def comparison(attribution: Attribution, circuit: Circuit) -> str:
     """In one sentence, whether a saved circuit's effects are those of an attribution of it."""
     found = list(changed(attribution, circuit))
-    total = len(circuit.nodes)
+    nodes = counted(circuit.size, "node")
     if not found:
-        return f"the effects of the file's {total} nodes, computed again, are the same"
+        return f"the metric and the effects of the file's {nodes}, computed again, are the same"
     worst = max(found, key=lambda c: abs(c.then - (0.0 if c.now is None else c.now)))
     now = "inactive" if worst.now is None else f"{worst.now:.3g}"
     return (
-        f"{len(found)} of the file's {total} nodes are not what the file says, most of all "
-        f"{worst.node}: effect {worst.then:.3g} in the file, {now} here"
+        f"of the metric and the effects of the file's {nodes}, {len(found)} "
+        f"{'is' if len(found) == 1 else 'are'} not what the file says, most of all {worst.node}: "
+        f"effect {worst.then:.3g} in the file, {now} here"
     )

@@ -15,6 +15,7 @@ from scd_tui.commands.options import (
     parse_prompt,
     prompt_text,
 )
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 SHELLS = ("bash", "zsh")
@@ -44,13 +45,12 @@ A prompt that is a command's name goes behind two dashes: scd-tui -- open
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui",
         usage="scd-tui [PROMPT] [options]\n       scd-tui COMMAND ...",
         description="See which sparse-autoencoder features made a model say that, and check it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_prompt(parser)
     add_model_options(parser, remembered=True)

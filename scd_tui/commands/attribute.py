@@ -17,14 +17,14 @@ from scd_tui.commands.options import (
     positive,
     prompt_text,
 )
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui attribute",
         description="Print the circuit behind a completion.",
-        allow_abbrev=False,
     )
     add_prompt(parser)
     parser.add_argument(

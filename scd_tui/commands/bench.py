@@ -12,6 +12,7 @@ from scd_tui.commands.options import (
     model_reference,
     positive,
 )
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui bench",
         description="Measure how fast a circuit is made and what memory it takes, beside the dictionaries' "
         "encoder products alone and beside the published procedure.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--model",

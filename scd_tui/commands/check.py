@@ -12,17 +12,17 @@ from scd_tui.commands.options import (
     model_reference,
     positive,
 )
+from scd_tui.commands.parser import Parser
 
 _PROMPTS_A_SET = 4
 """Of the bundled sets, for the share explained: enough to average over, seconds on a large model."""
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui check",
         description="Measure whether a model's dictionaries are loaded as they were trained: how many "
         "features fire, how much they explain, what they cost. Exit code 1 when one failed.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", nargs="?", default="demo", metavar="MODEL", help="model (default: demo)"

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from scd_tui.commands.parser import Parser
+
 if TYPE_CHECKING:
     from scd_tui.config import Config
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui config",
         description="Print where the configuration file is and what is in force, as such a file.",
-        allow_abbrev=False,
     )
     parser.add_argument("--path", action="store_true", help="print the path of the file alone")
     return parser

@@ -12,15 +12,15 @@ from scd_tui.commands.options import (
     model_reference,
     positive,
 )
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import RunError
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui contexts",
         description="Find where in a text the features of a model's dictionaries fire, and keep that "
         "for the app: top activations, density, and the tokens that each direction promotes.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", metavar="MODEL", help="a name of `scd-tui models`, or a TOML file")
     add_dictionaries(parser)

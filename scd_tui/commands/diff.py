@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scd_tui.commands.options import positive, saved_circuit
+from scd_tui.commands.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui diff",
         description="Compare two saved circuits by value: what both list, what one alone lists, and "
         "how far effects and edges differ where both are known.",
-        allow_abbrev=False,
     )
     parser.add_argument("a", type=Path, metavar="A")
     parser.add_argument("b", type=Path, metavar="B")

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scd_tui.commands.parser import Parser
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,12 +25,11 @@ _COLOURS = {"ok": "green", "warn": "yellow", "problem": "bold red"}
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui doctor",
         description="Look at what the app would meet here: terminal, colours, clipboard route, folders, "
         "packages, device, worker and the settings of the network; with what to do about what is wrong. "
         "Exit code 1 when something would stop the app.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--no-device",

@@ -5,15 +5,15 @@ import sys
 from collections.abc import Sequence
 
 from scd_tui.commands.options import add_dictionaries, model_reference
+from scd_tui.commands.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui download",
         description="Download a model and a set of dictionaries from the Hugging Face Hub, go on where "
         "an earlier download stopped, and check every file that is there. HF_HOME says where to, "
         "HF_TOKEN opens what is gated, HF_ENDPOINT names another hub.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a name of `scd-tui models`, also with a set, or a TOML file"

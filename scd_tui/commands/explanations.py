@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scd_tui.commands.options import add_dictionaries, model_reference
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui explanations",
         description="Fetch all explanations of a model's dictionaries from Neuronpedia's public files, "
         "and go on where an earlier fetch stopped. Nobody then learns which features a prompt "
         "activates, and the app shows them without a network. NEURONPEDIA_BULK_URL names another "
         "place for the files.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="a name of `scd-tui models`")
     add_dictionaries(parser)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scd_tui.commands.options import add_device
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui models",
         description="List the models with their sets of dictionaries: whether they are downloaded, how "
         "large they are, what memory they need and how they would run here. Uses no network.",
-        allow_abbrev=False,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="tell all of this one")
     add_device(parser)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved_circuit
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scd-tui open", description="Walk a saved circuit.", allow_abbrev=False
-    )
+    parser = Parser(prog="scd-tui open", description="Walk a saved circuit.")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
     add_pruning(parser)

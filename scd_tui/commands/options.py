@@ -212,25 +212,21 @@ def as_pruned(circuit: "Circuit", arguments: argparse.Namespace) -> "Circuit":
 
 
 def share(text: str) -> float:
-    """A number above 0 and up to 1, as an argument. Raises ValueError."""
-    number = float(text)
+    """A number above 0 and up to 1, as an argument. Raises argparse's error on anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number <= 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
     return number
-
-
-share.__name__ = "share from 0 to 1"
 
 
 def positive(text: str) -> int:
-    """A number from 1 on, as an argument. Raises ValueError."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-positive.__name__ = "number from 1 on"  # argparse names the type in its error
+    """A number from 1 on, as an argument. Raises argparse's error on anything else."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def prompt_text(arguments: argparse.Namespace) -> str | None:

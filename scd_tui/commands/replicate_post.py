@@ -12,16 +12,16 @@ from scd_tui.commands.options import (
     model_reference,
     positive,
 )
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui replicate-post",
         description="Ask the five prompts of the post on sparse circuit discovery in GPT-2-small anew, by "
         "its loss and by logit difference, and once more with the dictionaries run as its code runs them. "
         "Writes report.md, replication.json and the circuits.",
-        allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder to make")
     add_model_options(parser)

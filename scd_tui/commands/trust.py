@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scd_tui.commands.options import add_model_options, load_model, model_reference
+from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
 METHODS = ("gradient", "integrated", "all")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui trust",
         description="Compare effects with exact ablation over prompt sets, by metric and method, and "
         "the strongest edges with the same measured along their direct path: of each statistic the "
         "median over a set's prompts, and in brackets the worst.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "sets", nargs="*", type=Path, metavar="SET.toml", help="prompt sets (default: the bundled)"

@@ -12,14 +12,14 @@ from scd_tui.commands.options import (
     model_reference,
     saved_circuit,
 )
+from scd_tui.commands.parser import Parser
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="scd-tui validate",
         description="Measure faithfulness and completeness of a saved circuit by its number of "
         "nodes, beside random features and MLP neurons. Its model is run again.",
-        allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a circuit that was saved")
     parser.add_argument(

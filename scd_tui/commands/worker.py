@@ -3,12 +3,13 @@
 import argparse
 from collections.abc import Sequence
 
+from scd_tui.commands.parser import Parser
+
 
 def make_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    return Parser(
         prog="scd-tui worker",
         description="Serve the app on stdin and stdout. Not for use by hand.",
-        allow_abbrev=False,
     )
 
 

@@ -119,8 +119,10 @@ def plot(columns: Sequence[Column], width: int) -> str:
         plotext.plot(sizes, heights, marker="braille", color=colour)
         plotext.scatter(sizes, heights, marker=mark, color=colour)
     most = max(size for _, curve in drawn for size in curve.sizes)
-    powers = [10**power for power in range(len(str(most)))]
-    plotext.xticks(powers, [str(power) for power in powers])
+    ticks = sorted(
+        {10**power for power in range(len(str(most)))} | ({most} if most < 100 else set())
+    )
+    plotext.xticks(ticks, [str(tick) for tick in ticks])
     plotext.ylim(min([0.0, *values]), max([1.0, *values]))
     plotext.yticks([0.0, ENOUGH, 1.0], ["0", str(ENOUGH), "1"])
     text: str = plotext.build().rstrip("\n")

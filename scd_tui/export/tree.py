@@ -162,7 +162,7 @@ def pruned_words(circuit: Circuit, pruned: Pruned) -> str:
     """What was left of what by which shares of influence."""
     taken = ", each feature at all its positions together" if pruned.summed else ""
     return (
-        f"to {len(circuit.nodes):,} of {pruned.nodes:,} nodes and {len(circuit.edges):,} of "
+        f"to {circuit.size:,} of {pruned.nodes - 1:,} nodes and {len(circuit.edges):,} of "
         f"{pruned.edges:,} edges, by {pruned.node_share:.0%} and {pruned.edge_share:.0%} of "
         f"influence{taken}"
     )

@@ -21,6 +21,7 @@ from scd_tui.tui.choice import Choice
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.fields import Cycle, Named, TokenInput
 from scd_tui.tui.ink import Line, Span, fit
+from scd_tui.tui.paint import quoted
 from scd_tui.tui.view import Bar
 from scd_tui.worker.protocol import Wanted
 
@@ -207,8 +208,8 @@ class AskScreen(ModalScreen[Choice | None]):
         spans: list[Span] = [(" " * 18, "text")]
         for number, completion in enumerate(said[:SHOWN_CONTINUATION], 1):
             spans += [
-                (f"{number}", "key"),
-                (f"{visible(completion.token.text)} ", "token"),
+                (f"{number} ", "key"),
+                (f"{quoted(visible(completion.token.text))} ", "token"),
                 (f"{probability(completion.probability)}  ", "dim"),
             ]
         bar = self.query_one("#continued", Bar)

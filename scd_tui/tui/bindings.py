@@ -105,7 +105,7 @@ def tree_keys() -> list[BindingType]:
             "the likest direction that feeds this", "("),
         key("tree.first", "f", "first_place", "to the first place of this node", "f"),
         key("tree.by", "v", "by", "group by site, by token, or not at all", "v"),
-        key("tree.order", "S", "order", "sort by effect, exact effect, token or name", "S"),
+        key("tree.order", "S", "order", "sort by |effect|, effect, |exact|, token or name", "S"),
         key("tree.stronger", "minus", "level(1)", "hide weaker nodes", "-"),
         key("tree.weaker", "plus,equals_sign", "level(-1)", "show weaker nodes", "+"),
         key("tree.errors", "e", "errors", "hide or show error nodes", "e"),

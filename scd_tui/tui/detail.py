@@ -411,7 +411,7 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
         (),
         *wrap(
             [(f"{counted(settings.top, 'node')} a site, {counted(settings.edges, 'edge')} from each "
-              f"upstream site; {counted(len(store.nodes), 'node')} known", "dim")],
+              f"upstream site; {counted(store.known, 'node')} known", "dim")],
             width,
         ),
     ]  # fmt: skip

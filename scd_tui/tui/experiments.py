@@ -11,6 +11,7 @@ from scd_tui.text import visible
 from scd_tui.tui.paint import quoted
 from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.worker.protocol import (
+    Ablated,
     CutEdge,
     EdgeWasCut,
     Event,
@@ -117,7 +118,7 @@ class Experiments:
         def removed(event: Event) -> None:
             if isinstance(event, Removed):
                 store.removals[frozenset(event.nodes)] = event
-                self._tell(store, f"{what}, {len(event.nodes)} together", event.outcome)
+                self.tell(store, f"{what}, {len(event.nodes)} together", event.outcome)
 
         stage = f"taking out {counted(len(chosen), 'node')}"
         self.ask_of_circuit(Remove, removed, stage, nodes=chosen)
@@ -132,7 +133,7 @@ class Experiments:
         def cut(event: Event) -> None:
             if isinstance(event, EdgeWasCut):
                 store.cuts[event.source, event.target] = event
-                self._tell(store, f"the edge from {event.source}", event.outcome)
+                self.tell(store, f"the edge from {event.source}", event.outcome)
 
         self.ask_of_circuit(CutEdge, cut, "cutting the edge", source=source, target=target)
 
@@ -153,7 +154,8 @@ class Experiments:
         if self.ask_of_circuit(Heads, found, quiet=True, node=target, sources=sources):
             self._heads.add((store, target))
 
-    def _tell(self, store: CircuitStore, what: str, outcome: Outcome) -> None:
+    def tell(self, store: CircuitStore, what: str, outcome: Outcome | Ablated) -> None:
+        """Say in the status line what an experiment came to, if its circuit is still shown."""
         if store is self._session.store:
             numbers = f"predicted {signed(outcome.predicted)}, exact {signed(outcome.exact)}"
             for best in outcome.completions[:1]:

@@ -247,7 +247,8 @@ def _group(
     count = len(group.edges)
     edges = counted(count, "edge" if count == 1 else "strongest edge")
     if hidden:
-        edges = f"{count - hidden} of {counted(count, 'edge')}"
+        # the sum stays that of all of them
+        edges = f"of {counted(count, 'edge')}, {count - hidden} shown"
     return [
         *spans,
         (f" Σ{signed(group.total, NUMBER)} ", "dim"),

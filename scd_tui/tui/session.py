@@ -737,7 +737,7 @@ class Session:
             self.busy = None
         self._notice(Change.VALUES)
         self._notice(Change.DETAIL, event.node)
-        self._notice(Change.STATUS)
+        self.experiments.tell(self.store, event.node, event)
 
     def _failed(self, event: Failed) -> None:
         why = visible(event.message)

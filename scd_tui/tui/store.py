@@ -94,6 +94,11 @@ class CircuitStore:
         store.finish(circuit)
         return store
 
+    @property
+    def known(self) -> int:
+        """How many nodes there are, the metric not counted."""
+        return len(self.nodes) - (self.root in self.nodes)
+
     def finish(self, circuit: Circuit) -> None:
         """Take in a whole circuit."""
         self.circuit = circuit

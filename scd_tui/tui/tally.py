@@ -29,7 +29,7 @@ def tally(rows: Rows, width: int) -> list[Span]:
         parts.append(f"{out.weak} below {signed(threshold(rows.store, look)).strip('+ ')}")
     if rows.filter:
         parts.append(f"{counted(rows.hidden, 'row')} by the filter")
-    known = max(0, len(rows.store.nodes) - (rows.store.root in rows.store.nodes))
+    known = rows.store.known
     nodes: Span = (f"{counted(known, 'node')}, ", "dim")
     if not parts:
         hidden: list[Span] = [("none hidden", "dim")]

@@ -123,7 +123,7 @@ class Walking(App[int]):
             return
         if store is self.session.store:
             self._tree.look(only=frozenset(node.id for node in kept.nodes))
-            of = f"{len(kept.nodes)} of {counted(len(circuit.nodes), 'node')}"
+            of = f"{kept.size} of {counted(circuit.size, 'node')}"
             self.session.say(f"pruned to {of}, with 80% of the influence")
 
     # --- marks --------------------------------------------------------------------------------

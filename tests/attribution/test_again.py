@@ -40,7 +40,8 @@ def test_the_answer_is_the_same_again(
     assert again.attribution.target == saved.target
     assert list(changed(again.attribution, saved)) == []
     assert comparison(again.attribution, saved) == (
-        f"the effects of the file's {len(saved.nodes)} nodes, computed again, are the same"
+        f"the metric and the effects of the file's {len(saved.nodes) - 1} nodes, computed again, "
+        "are the same"
     )
 
 
@@ -58,7 +59,9 @@ def test_effects_that_differ_by_more_than_rounding_are_named(
         Changed(absent.id, absent.effect, None),
     ]
     said = comparison(attribution, file)
-    assert said.startswith(f"2 of the file's {len(file.nodes)} nodes are not what the file says")
+    assert said.startswith(
+        f"of the metric and the effects of the file's {len(file.nodes) - 1} nodes, 2 are not what"
+    )
     assert f"{absent.id}: effect {absent.effect:.3g} in the file, inactive here" in said
 
 

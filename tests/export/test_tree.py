@@ -90,7 +90,7 @@ def test_a_pruned_circuit_is_printed_with_all_that_is_left_and_nothing_else(
 ) -> None:
     left = pruned(circuit, 0.9)
     text = plain(left)
-    assert f"to {len(left.nodes)} of {len(circuit.nodes)} nodes" in text
+    assert f"to {len(left.nodes) - 1} of {len(circuit.nodes) - 1} nodes" in text
     assert 2 < len(left.nodes) < len(circuit.nodes)
     rows = [line for line in text.splitlines() if "─ " in line and "@" in line]
     of_nodes = [row for row in rows if "← " not in row]

@@ -84,7 +84,7 @@ def test_any_token_of_the_continuation_can_be_explained() -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         await press(pilot, "t")
         text = dump(app)
-        assert "1 question 61.2%" in text and "3 only" in text
+        assert '1 " question" 61.2%' in text and '3 " only"' in text
         await press(pilot, *["tab"] * 4, "3", "enter")
         request = asked(workers[0])
         assert (request.continuation, request.target, request.contrast) == (3, None, None)
