@@ -200,6 +200,14 @@ class Target(Record, frozen=True):
         return "".join(s.contrast.token.text for s in self.steps if s.contrast is not None)
 
     @property
+    def contrast_texts(self) -> tuple[str, ...]:
+        """The texts to name the contrast by: one, as it was chosen. Where nobody chose it there is one for
+        each step: every token has a likeliest other of its own, and together they are no text."""
+        if self.contrast is None or not (self.contrast_is_default and self.later):
+            return (self.contrast_text,) if self.contrast is not None else ()
+        return tuple(s.contrast.token.text for s in self.steps if s.contrast is not None)
+
+    @property
     def saturated(self) -> bool:
         """Whether the metric is `logp` where it is nearly flat."""
         return self.metric == "logp" and any(

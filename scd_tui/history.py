@@ -17,6 +17,8 @@ import msgspec
 from scd_tui.errors import InputError
 from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Metric, NodeId, decode_circuit
+from scd_tui.text import visible, whole
+from scd_tui.wording import contrast_words
 
 Step = tuple[int, str]
 By = Literal["site", "token", "effect"]
@@ -91,8 +93,8 @@ class Kept(msgspec.Struct, frozen=True):
 def target_words(circuit: Circuit) -> str:
     """What a circuit explains, as it stands in lists: the target, and what it is held against."""
     target = circuit.target
-    words = repr(target.text)
-    return f"{words} − {target.contrast_text!r}" if target.contrast is not None else words
+    words = repr(visible(whole(target.text)))
+    return f"{words} − {contrast_words(target)}" if target.contrast is not None else words
 
 
 def key_of(circuit: Circuit) -> str:

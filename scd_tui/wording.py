@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from scd_tui.graph import Circuit, Settings, Token
+from scd_tui.graph import Circuit, Settings, Target, Token
 from scd_tui.numbers import signed
 from scd_tui.text import visible, whole
 
@@ -17,6 +17,16 @@ def settings_words(settings: Settings) -> str:
     if settings.freeze_patterns:
         said.append("attention patterns held")
     return ", ".join(said)
+
+
+def contrast_words(target: Target, quote: Callable[[str], str] = repr) -> str:
+    """What the target is held against, safe to show; "" where that is nothing."""
+    return " · ".join(quote(visible(whole(text))) for text in target.contrast_texts)
+
+
+def likeliest_words(target: Target) -> str:
+    """What the contrast is, where nobody chose it."""
+    return "for each token the likeliest other" if target.later else "the likeliest other token"
 
 
 def contrast_text(circuit: Circuit) -> str:

@@ -1,7 +1,15 @@
+import msgspec
 import pytest
+from tui.samples import circuit
 
-from scd_tui.graph import Token
-from scd_tui.wording import differing, ids_of_alike, seen_unquoted
+from scd_tui.comparison import compare
+from scd_tui.graph import Completion, Step, Target, Token
+from scd_tui.history import target_words
+from scd_tui.tui.detail import metric_spans
+from scd_tui.tui.ink import plain
+from scd_tui.tui.paint import root_text
+from scd_tui.tui.store import CircuitStore
+from scd_tui.wording import contrast_words, differing, ids_of_alike, seen_unquoted
 
 
 @pytest.mark.parametrize(
@@ -31,3 +39,31 @@ def test_blanks_cannot_be_told_from_each_other_nor_seen_at_an_end() -> None:
     assert ids_of_alike(tokens(" ", "\u00a0")) == (" #10", " #11")
     assert ids_of_alike(tokens("\n", "\n  ")) == ("", ""), "between quotes"
     assert ids_of_alike(tokens("\n", "\n  "), seen_unquoted) == (" #10", " #11")
+
+
+def held(*pairs: tuple[str, str], default: bool = True) -> Target:
+    first, *later = (
+        Step(*(Completion(Token(n, text), 0.5, 1.0) for n, text in enumerate(pair)))
+        for pair in pairs
+    )
+    return Target("diff", 3, first.target, first.contrast, default, tuple(later))
+
+
+def test_contrasts_that_nobody_chose_are_named_one_by_one() -> None:
+    assert contrast_words(held((" Mary", " John"), (".", ","))) == "' John' · ','"
+    assert contrast_words(held((" Mary", " John"))) == "' John'"
+    assert contrast_words(msgspec.structs.replace(held((" a", " b")), contrast=None)) == ""
+
+
+def test_a_contrast_that_was_chosen_is_the_text_that_it_was_chosen_as() -> None:
+    assert contrast_words(held((" a", "\\xe2\\x82"), ("b", "\\xac"), default=False)) == "'€'"
+
+
+def test_all_screens_and_lists_name_them_so() -> None:
+    made = msgspec.structs.replace(circuit(), target=held((" Mary", " John"), ("\n", ",")))
+    assert target_words(made) == "' Mary⏎' − ' John' · ','"
+    assert root_text(CircuitStore.of(made)) == '" Mary⏎" − " John" · ","'
+    text = plain(metric_spans(made.target))
+    assert '− logit of " John" · "," (for each token the likeliest other)' in text
+    (differs,) = (d for d in compare(circuit(), made).differs if d.what == "contrast")
+    assert differs.b == "' John' · ','"

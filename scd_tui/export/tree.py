@@ -14,8 +14,10 @@ from scd_tui.text import shorten, visible, whole
 from scd_tui.wording import (
     contrast_text,
     contrast_value_words,
+    contrast_words,
     ids_of_alike,
     joined,
+    likeliest_words,
     settings_words,
 )
 
@@ -95,7 +97,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         Text(f"metric {metric_words(target)} = {signed(circuit.metric_value)}"),
     ]
     if target.contrast_is_default and target.contrast is not None:
-        lines.append(Text("       the contrast is the likeliest other token", style="dim"))
+        words = f"       the contrast is {likeliest_words(target)}"
+        lines.append(Text(words, style="dim"))
     if against := contrast_text(circuit):
         there = contrast_value_words(circuit, digits=2)
         lines.append(Text(f"less   what it is in {against!r}" + f": {there}" * bool(there)))
@@ -172,7 +175,7 @@ def metric_words(target: Target) -> str:
     """The metric in words, with the tokens and their probabilities."""
     wanted = f"{visible(whole(target.text))!r} ({probability(target.probability)})"
     if target.contrast is not None:
-        against = f"{visible(whole(target.contrast_text))!r}"
+        against = contrast_words(target)
         if not target.later:  # of several tokens each is held against its own, after the same words
             against += f" ({probability(target.contrast.probability)})"
         return f"logit of {wanted} − {against}"

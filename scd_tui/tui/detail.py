@@ -25,7 +25,13 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, short_token, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.store import CircuitStore
-from scd_tui.wording import contrast_text, contrast_value_words, settings_words
+from scd_tui.wording import (
+    contrast_text,
+    contrast_value_words,
+    contrast_words,
+    likeliest_words,
+    settings_words,
+)
 
 SHOWN_CONTEXTS = 10
 SHOWN_LOGITS = 8
@@ -351,11 +357,11 @@ def metric_spans(target: Target) -> list[Span]:
             (" − logit of ", "text"),
         ]
         if target.later:
-            spans.append((quoted(visible(target.contrast_text)), "token"))
+            spans.append((contrast_words(target, quoted), "token"))
         else:
             spans += _completion(target.contrast)
         if target.contrast_is_default:
-            spans.append((" (the likeliest other token)", "dim"))
+            spans.append((f" ({likeliest_words(target)})", "dim"))
         return spans
     words = {
         "diff": "logit difference of ",

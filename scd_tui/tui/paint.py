@@ -17,6 +17,7 @@ from scd_tui.tui.ink import Ink, Span, cut, fit, pad
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.store import CircuitStore, removable
+from scd_tui.wording import contrast_words
 
 NUMBER = 7
 """Cells of a signed number with three decimals, up to ±99.999."""
@@ -118,7 +119,7 @@ def root_text(store: CircuitStore) -> str:
     target = store.circuit.target
     name = quoted(visible(target.text))
     if target.metric == "diff":
-        return f"{name} − {quoted(visible(target.contrast_text))}"
+        return f"{name} − {contrast_words(target, quoted)}"
     return f"log p {name}" if target.metric == "logp" else f"{name} − mean"
 
 

@@ -10,6 +10,7 @@ from scd_tui.export.tree import bar, flow_words, render, signed
 from scd_tui.graph import Circuit, Completion, Flow, Settings, Token, parse_node
 from scd_tui.grouped import grouped
 from scd_tui.pruning import pruned, without_position
+from scd_tui.text import visible
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,14 @@ def test_completions_that_are_printed_alike_have_their_ids(circuit: Circuit) -> 
     completions = tuple(Completion(Token(n, text), 0.1, 1.0) for n, text in enumerate(texts))
     text = plain(msgspec.structs.replace(circuit, completions=completions))
     assert "'⏎' #0 10.0%  ' way' 10.0%  '⏎' #2 10.0%  '⏎ ' 10.0%  'way' 10.0%" in text
+
+
+def test_each_token_of_several_names_its_own_contrast(tiny_loaded: LoadedModel) -> None:
+    made = explain(tiny_loaded, PROMPT, target=(7, 11), settings=Settings(top=1)).circuit
+    texts = [visible(step.contrast.token.text) for step in made.target.steps]
+    text = plain(made)
+    assert f") − {' · '.join(map(repr, texts))} = " in text and len(texts) == 2
+    assert "the contrast is for each token the likeliest other" in text
 
 
 def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
