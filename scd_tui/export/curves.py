@@ -39,10 +39,12 @@ def number(value: float | None) -> str:
 
 def heading(column: Column) -> str:
     """What a column is of, in four short lines."""
+    # no longer than the words below it, so that a table of ten columns stays within 80 cells
+    stand = "contr." if column.baseline == "contrast" else column.baseline
     if column.nodes == "neurons":
-        return f"{column.baseline}\nMLP\nneurons\n{column.order}"
+        return f"{stand}\nMLP\nneurons\n{column.order}"
     errors = "kept" if column.errors else "out"
-    return f"{column.baseline}\nerrors\n{errors}\n{column.order}"
+    return f"{stand}\nerrors\n{errors}\n{column.order}"
 
 
 def table(validation: Validation) -> Table:
@@ -162,7 +164,7 @@ def _said(validation: Validation) -> Iterator[str]:
     )
     if against:
         yield (
-            "contrast: what is out is as in the contrast prompt, at the same position, like a single node "
+            "contr., contrast: what is out is as in the contrast prompt, at the same position, like a single node "
             "that is ablated in this circuit; where errors are out they are that prompt's too, so that "
             "none of the features, errors out, is that prompt, and m(∅) its metric"
         )

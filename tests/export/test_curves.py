@@ -224,3 +224,18 @@ def test_a_pipe_gets_a_hundred_columns(
 )
 def test_numbers_have_two_decimals(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_what_stands_in_from_a_contrast_prompt_is_explained(validation: Validation) -> None:
+    columns = tuple(
+        replace(c, baseline="contrast") if c.baseline == "zero" else c for c in validation.columns
+    )
+    against = replace(validation, columns=columns)
+    lines = printed(against, 80).splitlines()
+    top = next(n for n, line in enumerate(lines) if "contr." in line)
+    assert lines[top].split()[-10:] == ["contr."] * 4 + ["mean"] * 4 + ["contr.", "mean"]
+    text = " ".join(" ".join(lines).split())
+    assert "30 features active in either prompt" in text
+    assert "contr., contrast: what is out is as in the contrast prompt" in text
+    assert "the others at what they are in the contrast prompt" in text
+    assert "contrast" not in printed(validation, 80)
