@@ -356,6 +356,44 @@ class Marks(Record, frozen=True):
         )
 
 
+class TokenShift(Record, frozen=True):
+    """Log-probability that a node lends a token: clean minus ablated, in nats."""
+
+    token: Token
+    shift: float
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """What a change of the model did: the metric's loss, estimated and measured, and its words.
+
+    `promoted` and `suppressed` are what the removed part lent to tokens, of the 100 likeliest with or
+    without it; `completions` are those that are left.
+    """
+
+    predicted: float
+    exact: float
+    promoted: tuple[TokenShift, ...]
+    suppressed: tuple[TokenShift, ...]
+    completions: tuple[Completion, ...]
+
+
+class Removal(Record, frozen=True):
+    """What it did to take nodes out of the model together, or only what one of them sends to another.
+
+    Of such an edge `into` is where it leads, and `along` its weight measured along the direct path.
+    """
+
+    nodes: tuple[NodeId, ...]
+    outcome: Outcome
+    into: NodeId | None = None
+    along: float = 0.0
+
+    @property
+    def names(self) -> tuple[NodeId, ...]:
+        """All nodes that it is of."""
+        return self.nodes if self.into is None else (*self.nodes, self.into)
+
+
 class DictionaryGate(Record, frozen=True):
     """Load-gate values of one dictionary. `passed` is the verdict; None where not measured."""
 
@@ -424,7 +462,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     The last `forced` of `tokens` are not the prompt's: they are earlier tokens of a target of several,
     or of the model's own continuation. With a contrast prompt, effects are of the difference between
     the two, `contrast_tokens` are those of the other, and `contrast_value` is the metric there (None in
-    files of older versions).
+    files of older versions). `removals` are those that a reader tried.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -451,6 +489,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     notes: tuple[str, ...] = ()
     marks: Marks = Marks()
+    removals: tuple[Removal, ...] = ()
 
     @property
     def size(self) -> int:
@@ -484,9 +523,12 @@ def decode_circuit(data: bytes) -> Circuit:
         )
     names = {node.id for node in circuit.nodes}
     ends = {end for edge in circuit.edges for end in (edge.source, edge.target)}
-    for name in (*names, *ends, *circuit.expanded, *circuit.marks.nodes):
+    tried = {name for removal in circuit.removals for name in removal.names}
+    for name in (*names, *ends, *circuit.expanded, *circuit.marks.nodes, *tried):
         if parse_node(name).position >= len(circuit.tokens):
             raise ValueError(f"{name} is beyond the file's {len(circuit.tokens)} tokens")
     if missing := sorted((ends | {circuit.target.root}) - names):
         raise ValueError(f"the file names node {missing[0]} and does not hold it")
+    if any(not one.nodes or (one.into and len(one.nodes) > 1) for one in circuit.removals):
+        raise ValueError("the file says what a removal did, and not of which nodes")
     return circuit

@@ -14,11 +14,14 @@ from scd_tui.graph import (
     Node,
     NodeId,
     NodeRef,
+    Outcome,
+    Removal,
     Settings,
     Site,
     Supernode,
     Target,
     Token,
+    TokenShift,
     decode_circuit,
     encode_circuit,
     parse_node,
@@ -192,3 +195,25 @@ def test_exact_effects_are_filled_in_by_name() -> None:
     circuit = small_circuit()
     measured = circuit.with_exact({circuit.nodes[1].id: 1.25})
     assert [node.exact for node in measured.nodes] == [None, 1.25]
+
+
+def test_what_was_tried_is_kept_and_files_from_before_it_was_are_read() -> None:
+    circuit = small_circuit()
+    feature = circuit.nodes[1].id
+    outcome = Outcome(
+        predicted=1.5,
+        exact=1.25,
+        promoted=(TokenShift(Token(1, "\x1b"), 0.5),),
+        suppressed=(),
+        completions=circuit.completions,
+    )
+    tried = (Removal((feature,), outcome), Removal((feature,), outcome, circuit.target.root, 0.5))
+    data = encode_circuit(msgspec.structs.replace(circuit, removals=tried))
+    assert decode_circuit(data).removals == tried
+    old = msgspec.json.decode(encode_circuit(circuit))
+    del old["removals"]
+    assert decode_circuit(msgspec.json.encode(old)) == circuit
+    beyond = Removal((NodeId("resid_post.0/3@9"),), outcome)
+    for spoilt in (beyond, Removal((), outcome), Removal((feature, feature), outcome, feature)):
+        with pytest.raises(ValueError, match=r"beyond the file's|not of which nodes"):
+            decode_circuit(encode_circuit(msgspec.structs.replace(circuit, removals=(spoilt,))))

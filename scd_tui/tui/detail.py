@@ -9,7 +9,6 @@ from scd_tui.neuronpedia.records import Activation, Histogram
 from scd_tui.numbers import counted, percent, probability, signed, sparkline, tenths
 from scd_tui.text import visible
 from scd_tui.tui.detail_trials import (
-    ALONE,
     completion_lines,
     edge_lines,
     field,
@@ -258,14 +257,15 @@ def _prompt(item: Item, store: CircuitStore, width: int) -> list[Line]:
 
 
 def _ablation(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
-    done = store.ablations.get(node)
+    done = store.removals.get(frozenset([node]))
     if done is None:
         return []
+    outcome = done.outcome
     return [
         (),
-        *heading(ALONE, width),
-        *shift_lines(done.promoted, done.suppressed, width),
-        *completion_lines(done.completions, width),
+        *heading("without it (exact, in this prompt)", width),
+        *shift_lines(outcome.promoted, outcome.suppressed, width),
+        *completion_lines(outcome.completions, width),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from scd_tui.graph import Completion, NodeId, parse_node
+from scd_tui.graph import Completion, NodeId, Outcome, TokenShift, parse_node
 from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, flow, wrap
@@ -11,11 +11,9 @@ from scd_tui.tui.outline import members
 from scd_tui.tui.paint import quoted, tone
 from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.wording import ids_of_alike, seen_unquoted
-from scd_tui.worker.protocol import Outcome, TokenShift
 
 SHOWN_COMPLETIONS = 5
 SHOWN_HEADS = 4
-ALONE = "without it (exact, in this prompt)"
 
 
 def heading(text: str, width: int) -> list[Line]:
@@ -159,8 +157,8 @@ def node_trials(node: NodeId, store: CircuitStore, width: int) -> list[Line]:
     if note := store.marks.notes.get(node):
         lines += [(), *wrap([("✎ ", "key"), (visible(note), "text")], width, indent=2)]
     for nodes, done in store.removals.items():
-        if node in nodes:
+        if node in nodes and len(nodes) > 1:
             others = counted(len(nodes) - 1, "other")
-            title = f"without it and {others} together (exact)" if len(nodes) > 1 else ALONE
+            title = f"without it and {others} together (exact)"
             lines += outcome_lines(title, done.outcome, width)
     return lines

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from scd_tui.graph import NodeId, parse_node
+from scd_tui.graph import NodeId, Outcome, Removal, parse_node
 from scd_tui.numbers import counted, probability, signed
 from scd_tui.text import visible
 from scd_tui.tui.paint import quoted
 from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.worker.protocol import (
-    Ablated,
     CutEdge,
     EdgeWasCut,
     Event,
@@ -19,7 +18,6 @@ from scd_tui.worker.protocol import (
     Heads,
     HeadsFound,
     Message,
-    Outcome,
     Progress,
     Remove,
     Removed,
@@ -117,7 +115,7 @@ class Experiments:
 
         def removed(event: Event) -> None:
             if isinstance(event, Removed):
-                store.removals[frozenset(event.nodes)] = event
+                store.add_removal(Removal(event.nodes, event.outcome))
                 self.tell(store, f"{what}, {len(event.nodes)} together", event.outcome)
 
         stage = f"taking out {counted(len(chosen), 'node')}"
@@ -132,7 +130,8 @@ class Experiments:
 
         def cut(event: Event) -> None:
             if isinstance(event, EdgeWasCut):
-                store.cuts[event.source, event.target] = event
+                edge = (event.source,), event.outcome, event.target, event.along
+                store.add_removal(Removal(*edge))
                 self.tell(store, f"the edge from {event.source}", event.outcome)
 
         self.ask_of_circuit(CutEdge, cut, "cutting the edge", source=source, target=target)
@@ -154,7 +153,7 @@ class Experiments:
         if self.ask_of_circuit(Heads, found, quiet=True, node=target, sources=sources):
             self._heads.add((store, target))
 
-    def tell(self, store: CircuitStore, what: str, outcome: Outcome | Ablated) -> None:
+    def tell(self, store: CircuitStore, what: str, outcome: Outcome) -> None:
         """Say in the status line what an experiment came to, if its circuit is still shown."""
         if store is self._session.store:
             numbers = f"predicted {signed(outcome.predicted)}, exact {signed(outcome.exact)}"

@@ -19,6 +19,7 @@ from scd_tui.graph import (
     Metric,
     ModelIdentity,
     NodeId,
+    Removal,
     Site,
     Token,
     parse_node,
@@ -163,9 +164,10 @@ class Session:
         self._shown: Shown | None = None
         self._past: list[Shown] = []
         self._future: list[Shown] = []
-        self._upstream: dict[int, NodeId] = {}
-        self._ablations: dict[int, NodeId] = {}
-        self._inspections: dict[int, str] = {}
+        # What was asked of which circuit: another may be shown when the answer comes.
+        self._upstream: dict[int, tuple[CircuitStore, NodeId]] = {}
+        self._ablations: dict[int, tuple[CircuitStore, NodeId]] = {}
+        self._inspections: dict[int, tuple[CircuitStore, str]] = {}
         self._waiting: tuple[str, Choice] | None = None
         self._asked: tuple[str, Choice] = ("", Choice())
         self._again = False
@@ -308,14 +310,19 @@ class Session:
         self._circuit_request = self._making = self._completing = self._loading = None
         self._ablations.clear()
         self._inspections.clear()
-        self._upstream.clear()
         self.experiments.forget()
         # What there is of an unfinished circuit stays on the screen.
         self._before = None
         for shown in (self._past, self._future):
             shown[:] = [msgspec.structs.replace(one, request=None) for one in shown]
-        for node in self.store.clear_pending(why):
-            self._notice(Change.UPSTREAM, node)
+        self._clear_pending(why)
+
+    def _clear_pending(self, why: str) -> None:
+        for store in {store for store, _ in self._upstream.values()}:
+            for node in store.clear_pending(why):
+                if store is self.store:
+                    self._notice(Change.UPSTREAM, node)
+        self._upstream.clear()
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -475,7 +482,7 @@ class Session:
         else:
             number = self._request(Upstream, circuit=self._circuit_request, node=node)
             if number is not None:
-                self._upstream[number] = node
+                self._upstream[number] = self.store, node
                 self.store.mark_pending(node)
         self._notice(Change.UPSTREAM, node)
 
@@ -488,10 +495,10 @@ class Session:
             self.say("the metric itself cannot be removed: choose a feature or an error", "warn")
         elif self._circuit_request is None:
             self.say(self.why_not("measure it"), "warn")
-        elif node not in self._ablations.values():
+        elif (self.store, node) not in self._ablations.values():
             number = self._request(Ablate, circuit=self._circuit_request, node=node)
             if number is not None:
-                self._ablations[number] = node
+                self._ablations[number] = self.store, node
                 self.busy = Busy(number, f"ablating {node}")
                 self.say("")
 
@@ -501,12 +508,12 @@ class Session:
         if (
             self._circuit_request is None
             or key in self.store.activations
-            or key in self._inspections.values()
+            or (self.store, key) in self._inspections.values()
         ):
             return
         number = self._request(Inspect, circuit=self._circuit_request, site=site, index=index)
         if number is not None:
-            self._inspections[number] = key
+            self._inspections[number] = self.store, key
 
     def cancel(self) -> bool:
         """Give up on what runs. Returns whether anything did."""
@@ -519,10 +526,8 @@ class Session:
                 self._request(Cancel, request=number)
         self._completing = None
         self._ablations.clear()
-        self._upstream.clear()
         self.experiments.forget()
-        for node in self.store.clear_pending("cancelled: enter asks again"):
-            self._notice(Change.UPSTREAM, node)
+        self._clear_pending("cancelled: enter asks again")
         self._drop_partial()
         if self._loading is None:
             self.busy = None
@@ -626,13 +631,16 @@ class Session:
                 self.measured = None
                 self._notice(Change.DETAIL)
                 self._notice(Change.STATUS)
-            case UpstreamFound() if node := self._upstream.pop(event.request, None):
-                self.store.add_upstream(node, event.nodes, event.edges)
-                self._notice(Change.UPSTREAM, node)
-            case Ablated() if self._ablations.pop(event.request, None):
-                self._ablated(event)
-            case Inspected() if key := self._inspections.pop(event.request, None):
-                self.store.activations[key] = event.activations
+            case UpstreamFound() if asked := self._upstream.pop(event.request, None):
+                store, node = asked
+                store.add_upstream(node, event.nodes, event.edges)
+                if store is self.store:
+                    self._notice(Change.UPSTREAM, node)
+            case Ablated() if ablated := self._ablations.pop(event.request, None):
+                self._ablated(event, ablated[0])
+            case Inspected() if inspected := self._inspections.pop(event.request, None):
+                store, key = inspected
+                store.activations[key] = event.activations
                 self._notice(Change.DETAIL)
             case Failed():
                 self._failed(event)
@@ -731,22 +739,24 @@ class Session:
         self._notice(Change.VALUES)
         self._notice(Change.STATUS)
 
-    def _ablated(self, event: Ablated) -> None:
-        self.store.add_ablation(event)
+    def _ablated(self, event: Ablated, store: CircuitStore) -> None:
+        store.add_removal(Removal((event.node,), event.outcome))
         if self.busy is not None and self._making is None:
             self.busy = None
         self._notice(Change.VALUES)
         self._notice(Change.DETAIL, event.node)
-        self.experiments.tell(self.store, event.node, event)
+        self.experiments.tell(store, event.node, event.outcome)
 
     def _failed(self, event: Failed) -> None:
         why = visible(event.message)
         level: Level = "warn" if event.kind == "input" else "bad"
         if self.busy is not None and self.busy.request == event.request:
             self.busy = None
-        if (node := self._upstream.pop(event.request, None)) is not None:
-            self.store.mark_failed(node, why)
-            self._notice(Change.UPSTREAM, node)
+        if (of := self._upstream.pop(event.request, None)) is not None:
+            store, node = of
+            store.mark_failed(node, why)
+            if store is self.store:
+                self._notice(Change.UPSTREAM, node)
         elif event.request == self._loading:
             self._loading = None
             circuit = self.store.circuit

@@ -18,6 +18,7 @@ from scd_tui.graph import (
     Marks,
     Node,
     NodeId,
+    Removal,
     SiteSummary,
     Token,
     Trust,
@@ -25,7 +26,7 @@ from scd_tui.graph import (
     parse_site,
 )
 from scd_tui.text import visible
-from scd_tui.worker.protocol import Ablated, EdgeWasCut, HeadsFound, Removed
+from scd_tui.worker.protocol import HeadsFound
 
 UpstreamState = Literal["known", "leaf", "unknown", "pending", "failed"]
 
@@ -75,9 +76,8 @@ class CircuitStore:
         self.nodes: dict[NodeId, Node] = {}
         self.sites: dict[str, SiteSummary] = {}
         self.marks = Marks()
-        self.ablations: dict[NodeId, Ablated] = {}
-        self.removals: dict[frozenset[NodeId], Removed] = {}
-        self.cuts: dict[tuple[NodeId, NodeId], EdgeWasCut] = {}
+        self.removals: dict[frozenset[NodeId], Removal] = {}
+        self.cuts: dict[tuple[NodeId, NodeId], Removal] = {}
         self.heads: dict[NodeId, HeadsFound] = {}
         self.activations: dict[str, tuple[float, ...]] = {}
         self._largest = {False: 0.0, True: 0.0}
@@ -105,6 +105,8 @@ class CircuitStore:
         self._original = frozenset(node.id for node in circuit.nodes)
         if not self.marks.nodes:
             self.marks = circuit.marks
+        for removal in circuit.removals:
+            self._keep_removal(removal)
         self.trust = circuit.trust or self.trust
         self.tokens = [visible(token.text) for token in circuit.tokens]
         self.root = circuit.target.root
@@ -135,6 +137,11 @@ class CircuitStore:
         self.add_exact(missing)
         self.trust = self.trust or past.trust
         self.marks = self.marks.after(past.marks)
+        for removal in (*past.removals, *self._tried()):
+            self._keep_removal(removal)
+
+    def _tried(self) -> tuple[Removal, ...]:
+        return (*self.removals.values(), *self.cuts.values())
 
     def add_site(self, summary: SiteSummary, nodes: Iterable[Node]) -> None:
         """Take in one site of a circuit that is being made."""
@@ -175,9 +182,17 @@ class CircuitStore:
             if (node := self.nodes.get(name)) is not None:
                 self.nodes[name] = msgspec.structs.replace(node, exact=value)
 
-    def add_ablation(self, ablated: Ablated) -> None:
-        self.ablations[ablated.node] = ablated
-        self.add_exact({ablated.node: ablated.exact})
+    def add_removal(self, removal: Removal) -> None:
+        """Take in what a reader tried; of one node alone, that is its exact effect."""
+        self._keep_removal(removal)
+        if removal.into is None and len(removal.nodes) == 1:
+            self.add_exact({removal.nodes[0]: removal.outcome.exact})
+
+    def _keep_removal(self, removal: Removal) -> None:
+        if removal.into is None:
+            self.removals[frozenset(removal.nodes)] = removal
+        else:
+            self.cuts[removal.nodes[0], removal.into] = removal
 
     def mark_pending(self, node: NodeId) -> None:
         self._pending.add(node)
@@ -285,6 +300,7 @@ class CircuitStore:
         """A copy that another thread can take a snapshot of while this one goes on growing."""
         moment = copy.copy(self)
         moment.nodes, moment._upstream = dict(self.nodes), dict(self._upstream)
+        moment.removals, moment.cuts = dict(self.removals), dict(self.cuts)
         return moment
 
     def snapshot(self) -> Circuit | None:
@@ -305,4 +321,5 @@ class CircuitStore:
             expanded=expanded,
             trust=self.trust,
             marks=self.marks,
+            removals=self._tried(),
         )

@@ -311,11 +311,7 @@ class Server:
         explanation = self._circuit(request.circuit)
         trial = ablate(explanation, request.node)
         outcome = outcome_of(explanation.loaded.model, trial, request.count)
-        self._send(
-            protocol.Ablated(
-                request=request.request, node=request.node, **msgspec.structs.asdict(outcome)
-            )
-        )
+        self._send(protocol.Ablated(request=request.request, node=request.node, outcome=outcome))
 
     def _continue(self, request: protocol.Continue) -> None:
         """What the model says next; each token is looked for with a progress of its own."""

@@ -12,9 +12,9 @@ from scd_tui.attribution.heads import edges_by_head
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.neighbours import same_elsewhere, thread
 from scd_tui.errors import InputError
-from scd_tui.graph import parse_node
+from scd_tui.graph import Outcome, TokenShift, parse_node
 from scd_tui.worker import protocol
-from scd_tui.worker.protocol import Message, Outcome, TokenShift
+from scd_tui.worker.protocol import Message
 
 MOST_FACTORS = 64
 """Strengths of a node that are run at once."""

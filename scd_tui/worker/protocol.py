@@ -24,6 +24,7 @@ from scd_tui.graph import (
     ModelIdentity,
     Node,
     NodeId,
+    Outcome,
     Settings,
     Site,
     SiteSummary,
@@ -263,25 +264,11 @@ class UpstreamFound(Message, frozen=True, kw_only=True, tag=True):
     edges: tuple[Edge, ...]
 
 
-class TokenShift(msgspec.Struct, frozen=True):
-    """Log-probability that a node lends a token: clean minus ablated, in nats."""
-
-    token: Token
-    shift: float
-
-
 class Ablated(Message, frozen=True, kw_only=True, tag=True):
-    """What an ablation did: metric lost, tokens that the node promotes and suppresses, new completions.
-
-    The tokens are among the 100 likeliest, with or without the node.
-    """
+    """What it did to take one node out."""
 
     node: NodeId
-    predicted: float
-    exact: float
-    promoted: tuple[TokenShift, ...]
-    suppressed: tuple[TokenShift, ...]
-    completions: tuple[Completion, ...]
+    outcome: Outcome
 
 
 class Inspected(Message, frozen=True, kw_only=True, tag=True):
@@ -290,19 +277,6 @@ class Inspected(Message, frozen=True, kw_only=True, tag=True):
     site: Site
     index: int
     activations: tuple[float, ...]
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change of the model did: the metric's loss, estimated and measured, and its words.
-
-    `promoted` and `suppressed` are what the removed part lent to tokens, as in `Ablated`.
-    """
-
-    predicted: float
-    exact: float
-    promoted: tuple[TokenShift, ...]
-    suppressed: tuple[TokenShift, ...]
-    completions: tuple[Completion, ...]
 
 
 class Removed(Message, frozen=True, kw_only=True, tag=True):

@@ -15,14 +15,23 @@ from tui.samples import (
 )
 
 from scd_tui.curves import Column, Curve
-from scd_tui.graph import Completion, ModelIdentity, Node, NodeId, Token, parse_node
+from scd_tui.graph import (
+    Completion,
+    ModelIdentity,
+    Node,
+    NodeId,
+    Outcome,
+    Token,
+    TokenShift,
+    parse_node,
+)
 from scd_tui.worker import protocol as p
 
-OUTCOME = p.Outcome(
+OUTCOME = Outcome(
     predicted=1.5,
     exact=1.4,
-    promoted=(p.TokenShift(Token(100, " question"), 0.7),),
-    suppressed=(p.TokenShift(Token(101, " way"), -0.4),),
+    promoted=(TokenShift(Token(100, " question"), 0.7),),
+    suppressed=(TokenShift(Token(101, " way"), -0.4),),
     completions=COMPLETIONS[1:],
 )
 
@@ -63,17 +72,8 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
             nodes = tuple(Node(NodeId(edge.source), edge.weight, 1.0) for edge in edges)
             worker.emit(p.UpstreamFound(request=n, node=request.node, nodes=nodes, edges=edges))
         case p.Ablate():
-            worker.emit(
-                p.Ablated(
-                    request=n,
-                    node=request.node,
-                    predicted=1.32,
-                    exact=1.21,
-                    promoted=(p.TokenShift(Token(100, " question"), 0.7),),
-                    suppressed=(p.TokenShift(Token(101, " way"), -0.4),),
-                    completions=COMPLETIONS[1:],
-                )
-            )
+            alone = msgspec.structs.replace(OUTCOME, predicted=1.32, exact=1.21)
+            worker.emit(p.Ablated(request=n, node=request.node, outcome=alone))
         case p.Remove():
             worker.emit(p.Removed(request=n, nodes=request.nodes, outcome=OUTCOME))
         case p.CutEdge():

@@ -24,7 +24,7 @@ from scd_tui.catalog.choice import Choice
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
 from scd_tui.export.tree import render
-from scd_tui.graph import Circuit, Token
+from scd_tui.graph import Circuit, Outcome, Removal, Token, TokenShift
 from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui import models
@@ -69,15 +69,14 @@ def test_no_unsafe_character_is_in_any_line(text: str) -> None:
     state = RecordState(Records(text.replace("{", "").replace("}", "")).record(text, 1), True)
     node = rows.visible[2].node
     assert node is not None
-    store.ablations[node] = p.Ablated(
-        request=1,
-        node=node,
+    outcome = Outcome(
         predicted=1.0,
         exact=1.0,
-        promoted=(p.TokenShift(Token(1, text), 1.0),),
+        promoted=(TokenShift(Token(1, text), 1.0),),
         suppressed=(),
         completions=COMPLETIONS,
     )
+    store.add_removal(Removal((node,), outcome))
     for item in rows.visible:
         assert not unsafe(plain(row(item, store, lambda node: "", Columns.of(60))))
         assert not unsafe(title(item, store))

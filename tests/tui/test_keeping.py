@@ -9,10 +9,19 @@ from textual.pilot import Pilot
 from tui.driving import Test
 from tui.samples import COMPLETIONS, MODEL, PROMPT, SITES, TRUST, FakeWorker, circuit, site_nodes
 from tui.screen import dump, make_app
-from tui.scripted import answer
+from tui.scripted import OUTCOME, answer
 from tui.test_app import run, settle
 
-from scd_tui.graph import Edge, Marks, Node, encode_circuit, feature_id
+from scd_tui.graph import (
+    Circuit,
+    Edge,
+    Marks,
+    Node,
+    Removal,
+    decode_circuit,
+    encode_circuit,
+    feature_id,
+)
 from scd_tui.history import History, View
 from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
@@ -331,6 +340,64 @@ def test_what_was_learned_of_a_circuit_earlier_is_taken_in_and_what_is_known_now
     assert not store.nodes[learned.id].top and not store.is_original(learned.id)
     (group,) = store.upstream(unfolded)
     assert group.edges == (Edge(learned.id, unfolded, 0.125),) and store.trust == TRUST
+
+
+def test_what_was_tried_is_kept_with_the_circuit_and_in_its_file(
+    history: History, tmp_path: Path
+) -> None:
+    """On one node, on what is pinned, on a supernode and on an edge."""
+    top = [node.id for node in site_nodes(SITES[-1])[:3]]
+    left: list[Circuit] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        tree = app.main.circuit_tree
+        for node in top[:2]:
+            assert tree.jump_to_node(node)
+            await pilot.press("a")
+        await pilot.press("U", *"pair", "enter", "x")
+        await settle(pilot)
+        assert tree.jump_to_node(top[2])
+        await pilot.press("x", "d", "c", "a", "u", "a", "A")
+        await settle(pilot)
+        pins = app.session.store.marks.pins
+        assert len(pins) == 2 and pins[1] == top[2]
+        await pilot.press("s")
+        await settle(pilot)
+        left.append(decode_circuit(next(tmp_path.glob("*.json")).read_bytes()))
+        saved = {one.nodes: one for one in left[0].removals if one.into is None}
+        assert set(saved) == {tuple(top[:2]), (top[2],), pins}
+        assert {one.outcome for nodes, one in saved.items() if len(nodes) > 1} == {OUTCOME}
+        (cut,) = (one for one in left[0].removals if one.into is not None)
+        assert cut == Removal((pins[0],), OUTCOME, top[2], 0.44)
+        assert {n.id: n.exact for n in left[0].nodes}[top[2]] == 1.21
+
+    async def shown(app: ScdApp, pilot: Pilot[int]) -> None:
+        tree, pins = app.main.circuit_tree, app.session.store.marks.pins
+        assert app.session.snapshot().removals == left[0].removals  # type: ignore[union-attr]
+        for kind in ("pins", "super"):
+            tree.go(next(n for n, item in enumerate(tree.rows.visible) if item.kind == kind))
+            await settle(pilot)
+            assert "without them (exact" in dump(app) and "+1.500 predicted, +1.400" in dump(app)
+            row = next(line for line in dump(app).splitlines() if "★ pinned" in line)
+            assert "+1.400" in row
+        assert tree.jump_to_node(top[2])
+        await settle(pilot)
+        assert "▲ promotes" in dump(app)
+        # where a worker makes the circuit again, it measures the strongest nodes again, too
+        assert app.session.phase != "none" or "+1.210 exact" in dump(app)
+        await pilot.press("d")
+        await settle(pilot)
+        assert tree.current is not None and tree.current.node == pins[0]
+        assert "without this edge (exact)" in dump(app) and "along  +0.440" in dump(app)
+
+    async def again(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        await shown(app, pilot)
+
+    run(first, history=history, save_to=tmp_path)
+    run(again, prompt=None, history=history)
+    run(shown, prompt=None, circuit=left[0])
 
 
 def test_one_that_is_left_before_its_record_was_read_does_not_replace_it(history: History) -> None:

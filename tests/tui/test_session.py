@@ -16,7 +16,7 @@ from tui.samples import (
 )
 from tui.scripted import answer
 
-from scd_tui.graph import Circuit, Marks, Settings
+from scd_tui.graph import Circuit, Marks, Settings, parse_node
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.session import NOT_HERE, Change, Notice, Session
 from scd_tui.worker import protocol as p
@@ -328,6 +328,37 @@ def test_the_same_question_asked_again_is_the_same_circuit_wherever_one_has_been
     made = msgspec.structs.replace(circuit(), settings=Settings(top=3))
     sitting.session.handle(p.Attributed(request=sitting.last().request, circuit=made))
     assert sitting.session.store is not first and not sitting.session.store.marks.pins
+
+
+def test_an_answer_is_of_the_circuit_that_it_was_asked_of() -> None:
+    """Also when another is shown by the time that it comes."""
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    first, site = sitting.session.store, SITES[0]
+    node = site_nodes(site)[0].id
+    sitting.session.set_target(101)
+    second = sitting.session.store
+    exact = second.nodes[node].exact
+    assert sitting.session.back()
+    sitting.worker.answer = None
+    sitting.session.ask_upstream(node)
+    sitting.session.ablate(node)
+    sitting.session.inspect(site, parse_node(node).index or 0)
+    asked = sitting.worker.sent[-3:]
+    assert sitting.session.forward() and sitting.session.store is second
+    for request in asked:
+        answer(sitting.worker, request)
+    assert sitting.session.store is second and second.nodes[node].exact == exact
+    assert second.upstream_state(node) == "unknown" and not second.activations
+    assert not second.removals
+    assert first.upstream_state(node) == "known" and first.activations
+    assert first.nodes[node].exact == 1.21
+    # one that is given up on can be asked again where one comes back to
+    assert sitting.session.back()
+    other = site_nodes(site)[1].id
+    sitting.session.ask_upstream(other)
+    assert sitting.session.forward() and sitting.session.cancel()
+    assert first.upstream_state(other) == "failed"
 
 
 def test_marks_on_a_circuit_in_the_making_join_those_that_it_had() -> None:

@@ -159,7 +159,7 @@ def test_upstream_ablation_and_activations_of_a_circuit(desk: Desk, expected: Ci
     assert {n.id for n in found.nodes} == {e.source for e in found.edges}
     assert desk.only(protocol.UpstreamFound, 6).edges == ()
 
-    ablated = desk.only(protocol.Ablated)
+    ablated = desk.only(protocol.Ablated).outcome
     assert ablated.predicted == pytest.approx(features[0].effect)
     assert ablated.exact == pytest.approx(features[0].exact, abs=1e-5)
     assert all(s.shift > 0 for s in ablated.promoted)
