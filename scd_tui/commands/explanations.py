@@ -93,6 +93,7 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     failed = explained = 0
+    last = ""
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as bars:
@@ -116,8 +117,11 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
             except Fault as fault:
                 failed += 1
                 sys.stderr.write(f"scd-tui explanations: {source}: {fault.message}\n")
-                if fault.kind == "offline":
+                if fault.kind in ("offline", "limited") or fault.message == last:
+                    # It is not this source: the others would fail as well, and slowly.
+                    sys.stderr.write("the same command goes on from here later\n")
                     break
+                last = fault.message
             bars.advance(whole)
     transport.close()
     done = sum(

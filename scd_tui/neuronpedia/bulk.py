@@ -71,8 +71,11 @@ def files_of(transport: Transport, addresses: Addresses, model: str, source: str
             "GET", url + (f"&continuation-token={quote(token, safe='')}" * bool(token))
         )
         if answer.status != 200:
-            raise status_fault(answer.status, "the bulk files' host", answer.retry_after)
+            raise status_fault(answer.status, transport.host, answer.retry_after)
         text = answer.body.decode("utf-8", "replace")
+        if "<ListBucketResult" not in text:
+            words = "sent no list of files (does this network ask for a sign-in?)"
+            raise Fault("page", f"{transport.host} {words}")
         for key in map(html.unescape, _KEY.findall(text)):
             name = key.removeprefix(prefix)
             if key.startswith(prefix) and _NAME.fullmatch(name):
@@ -89,7 +92,8 @@ def files_of(transport: Transport, addresses: Addresses, model: str, source: str
 def read_file(chunks: Iterable[bytes], model: str, source: str) -> tuple[Explained, int]:
     """Explanations in one file by index, and how many lines were not of this source or unreadable.
 
-    Raises Fault for a file that is cut off, damaged, or too large.
+    Raises Fault for a file that is cut off, damaged, or too large, and for one that has lines of other
+    sources alone: to take that for no explanations would be to say so for months.
     """
     found: dict[int, list[dict[str, Any]]] = {}
     refused = 0
@@ -101,6 +105,8 @@ def read_file(chunks: Iterable[bytes], model: str, source: str) -> tuple[Explain
             found.setdefault(parse_index(row["index"]), []).append(row)
         except (ValueError, KeyError, TypeError):
             refused += 1
+    if refused and not found:
+        raise Fault("content", f"a bulk file of {source} has nothing of it inside")
     explained = {index: parse_explanations(rows) for index, rows in found.items()}
     return {index: some for index, some in explained.items() if some}, refused
 
@@ -160,8 +166,12 @@ def fetch_source(
     """
     if not sendable(Feature(model, source, 0)):
         raise Fault("refused", f"{source!r} is not the name of a source")
-    again = _again(sleep, random, waiting, {*PASSING, "offline"})
-    first = again if patient else _again(sleep, random, waiting, PASSING)
+
+    def wait(why: str, seconds: float) -> None:
+        waiting(f"{source}: {why}", seconds)
+
+    again = _again(sleep, random, wait, {*PASSING, "offline"})
+    first = again if patient else _again(sleep, random, wait, PASSING)
     names = first(lambda: files_of(transport, addresses, model, source))
     if not names:
         raise Fault("refused", f"there are no explanations of {model}/{source} to fetch")

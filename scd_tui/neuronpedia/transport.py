@@ -146,6 +146,11 @@ class Transport:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, adapter)
 
+    @property
+    def host(self) -> str:
+        """As messages name it."""
+        return self._host
+
     def __repr__(self) -> str:
         return f"Transport({self._site!r})"
 

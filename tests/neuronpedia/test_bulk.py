@@ -177,6 +177,54 @@ def test_the_command_fetches_says_and_forgets(
     assert "there are no explanations of gpt2-small/0-att_32k-oai" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("fault", "words", "requests"),
+    [
+        (loopback.not_found, "127.0.0.1 has nothing at the address that was asked (HTTP 404)", 2),
+        (loopback.error_page, "127.0.0.1 has a fault (HTTP 500)", 10),
+        (loopback.limited, "127.0.0.1 limits the rate of requests", 5),
+        (loopback.page, "127.0.0.1 sent no list of files (does this network ask for a", 10),
+        (loopback.null, "127.0.0.1 sent no list of files", 10),
+        (loopback.truncated, "an answer of 127.0.0.1 was cut off", 10),
+        (loopback.redirect("http://example.com/x"), "sends us on to example.com: not followed", 2),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_fault_that_stays_ends_the_fetch_with_what_it_is_and_keeps_what_is_here(
+    service: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: loopback.Fault,
+    words: str,
+    requests: int,
+) -> None:
+    monkeypatch.setenv("NEURONPEDIA_BULK_URL", service.url)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for source in loopback.SOURCES:
+        fill(service, source, files=1)
+    service.faults += [None, None]
+    service.always = fault
+    assert main(["explanations", "gpt2-small"]) == 1
+    out, said = capsys.readouterr()
+    assert words in said and said.endswith("the same command goes on from here later\n")
+    assert "1 of 36 sources are here, 54 explained features" in out
+    assert len(service.requests) == 2 + requests, "36 sources are not all tried in vain"
+    service.always = None
+    assert main(["explanations", "gpt2-small"]) == 0
+    assert "36 of 36 sources are here" in capsys.readouterr().out
+
+
+def test_a_file_with_lines_of_another_source_is_not_taken_for_no_explanations(
+    service: Running, cache: Cache
+) -> None:
+    fill(service, files=1)
+    name = next(iter(service.files))
+    service.files[name] = file_of(line(1, "5-res_post_32k-oai"), line(2, "5-res_post_32k-oai"))
+    with pytest.raises(Fault, match=f"a bulk file of {SOURCE} has nothing of it inside"):
+        fetch(service, cache)
+    assert cache.source("gpt2-small", SOURCE) is None
+
+
 def test_no_network_is_told_at_once_and_other_waits_in_a_line(
     service: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,7 +236,10 @@ def test_no_network_is_told_at_once_and_other_waits_in_a_line(
     service.faults.append(loopback.error_page)
     assert main(["explanations", "gpt2-small"]) == 0
     said = capsys.readouterr().err
-    assert "(HTTP 500): next try in" in said and f"{SOURCE}: 54 explained features" in said
+    assert (
+        "0-att_32k-oai: 127.0.0.1 has a fault (HTTP 500): next try in" in said
+        and f"{SOURCE}: 54 explained features" in said
+    )
     waits.clear()
     service.stop()
     assert main(["explanations", "gpt2-small"]) == 1
