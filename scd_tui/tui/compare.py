@@ -69,7 +69,7 @@ class PairList(Pane):
         for section, by in SECTIONS:
             pairs = found.listed(by)
             if by_size:
-                pairs.sort(key=lambda pair: -pair.size)
+                pairs.sort(key=lambda pair: (pair.change is None, -pair.size))
             self.rows.append(Row(section, len(pairs), unknown(pairs)))
             self.rows += [Row(section, pair=pair) for pair in pairs]
         self._largest = max((pair.size for pair in found.nodes), default=0.0)

@@ -6,15 +6,15 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from tui.samples import circuit, other_circuit
+from tui.samples import SITES, circuit, other_circuit
 from tui.screen import dump
 from tui.test_app import run, settle
 
 from scd_tui.comparison import compare
-from scd_tui.graph import encode_circuit
+from scd_tui.graph import Node, encode_circuit, error_id, feature_id
 from scd_tui.history import History, View
 from scd_tui.tui.app import ScdApp
-from scd_tui.tui.compare import CompareScreen, pair_line, side_lines
+from scd_tui.tui.compare import CompareScreen, PairList, pair_line, side_lines
 from scd_tui.tui.ink import plain
 
 
@@ -124,6 +124,28 @@ def test_positions_are_summed_and_the_order_changed_with_the_cursor_kept(history
         assert item is not None and item.node is not None and item.node.startswith(f"{name}@")
 
     run(test, history=history)
+
+
+def test_by_size_too_what_is_not_known_comes_after_what_is() -> None:
+    # One feature, at two positions in A and at one in B, and an error that both have.
+    nodes = {feature_id(SITES[0], 7, 3): 2.0, feature_id(SITES[0], 7, 5): 0.5}
+    a, b = (
+        msgspec.structs.replace(
+            circuit(),
+            edges=(),
+            nodes=tuple(Node(name, size, 1.0) for name, size in found.items()),
+        )
+        for found in (
+            {**nodes, error_id(SITES[0], 3): 0.1},
+            {feature_id(SITES[0], 7, 3): 2.0, error_id(SITES[0], 3): 0.1},
+        )
+    )
+    shown = PairList(name="pairs")
+    for by_size in (False, True):
+        shown.show(compare(a, b, "feature"), by_size)
+        names = [row.pair.name for row in shown.rows if row.pair is not None]
+        assert names == ["attn_out.0/error", "attn_out.0/7"]
+        assert shown.rows[0].unknown == 1
 
 
 def test_a_file_can_be_the_other(tmp_path: Path) -> None:
