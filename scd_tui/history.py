@@ -44,22 +44,30 @@ class Look(msgspec.Struct, frozen=True):
         return self.least == 0 and self.errors and self.only is None
 
 
-class View(msgspec.Struct, frozen=True):
-    """How a circuit is being looked at.
+class Folds(msgspec.Struct, frozen=True):
+    """What is unfolded of a tree, and where the cursor stands in it.
 
     `open` lists what is unfolded, those above before those below: the index in this list of the row above,
-    or −1, and the row's own key. `cursor` is the path of keys to the row under the cursor. `look` is None
-    in files from before it was kept.
+    or −1, and the row's own key. `cursor` is the path of keys to the row under the cursor.
     """
 
     open: tuple[Step, ...] = ()
     cursor: tuple[str, ...] = ()
+
+
+class View(Folds, frozen=True):
+    """How a circuit is being looked at. `look` is None in files from before it was kept.
+
+    `others` has what was left in the ways of grouping that it is not being looked at in.
+    """
+
     look: Look | None = None
+    others: dict[By, Folds] = {}
 
     @property
     def untouched(self) -> bool:
         """Whether it is as any circuit is shown at first: one site unfolded, the cursor among the sites."""
-        return len(self.open) <= 1 and len(self.cursor) <= 1
+        return len(self.open) <= 1 and len(self.cursor) <= 1 and not self.others
 
 
 class Entry(msgspec.Struct, frozen=True):

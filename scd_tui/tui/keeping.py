@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import msgspec
 
 from scd_tui.graph import Marks
-from scd_tui.history import History, Kept, Look, View
+from scd_tui.history import By, History, Kept, Look, View
 from scd_tui.text import visible
 from scd_tui.tui.item import Item
 from scd_tui.tui.place import kept_look, view_of
@@ -34,6 +34,7 @@ class Moment(NamedTuple):
     top: Sequence[Item]
     current: Item | None
     look: Look
+    others: Mapping[By, tuple[Sequence[Item], Item | None]]
     labels: Mapping[str, str]
     given: str
     known: bool
@@ -125,6 +126,7 @@ class Keeper:
                 top=list(rows.top),
                 current=rows.current,
                 look=rows.look,
+                others=rows.others,
                 labels=dict(self._labels()),
                 given=self._session.given(circuit.model),
                 known=not self.unknown(rows.store),
@@ -149,7 +151,8 @@ class Keeper:
 
     def _save(self, moment: Moment) -> None:
         store = moment.store
-        view = view_of(moment.top, moment.current, kept_look(moment.look, store))
+        look = kept_look(moment.look, store)
+        view = view_of(moment.top, moment.current, look, moment.others)
         # What was done last may not have been told yet when the app is left.
         if not moment.dirty and self._written.get(moment.of) == (view, store.marks):
             return

@@ -1,13 +1,16 @@
 """Where one is in a tree: what is unfolded and where the cursor stands, taken down and put back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
-from scd_tui.history import Look, View
+from scd_tui.history import By, Folds, Look, View
 from scd_tui.tui.item import Item
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
+
+NO_OTHERS: Mapping[By, tuple[Sequence[Item], Item | None]] = MappingProxyType({})
 
 
 def key_of(item: Item) -> str:
@@ -24,8 +27,8 @@ def path_of(item: Item | None) -> tuple[str, ...]:
     return tuple(reversed(path))
 
 
-def view_of(top: Sequence[Item], current: Item | None, look: Look | None = None) -> View:
-    """What is unfolded below `top`. It changes nothing, and can run in a thread beside the screen."""
+def folds_of(top: Sequence[Item], current: Item | None) -> Folds:
+    """What is unfolded below `top`, and where the cursor is."""
     steps: list[tuple[int, str]] = []
     stack = [(item, -1) for item in reversed(top)]
     while stack:
@@ -34,7 +37,19 @@ def view_of(top: Sequence[Item], current: Item | None, look: Look | None = None)
             steps.append((above, key_of(item)))
             here = len(steps) - 1
             stack += [(child, here) for child in reversed(item.children or ())]
-    return View(tuple(steps), path_of(current), look)
+    return Folds(tuple(steps), path_of(current))
+
+
+def view_of(
+    top: Sequence[Item],
+    current: Item | None,
+    look: Look | None = None,
+    others: Mapping[By, tuple[Sequence[Item], Item | None]] = NO_OTHERS,
+) -> View:
+    """How rows are looked at. It changes nothing, and can run in a thread beside the screen."""
+    left = {by: folds_of(*rows) for by, rows in others.items()}
+    here = folds_of(top, current)
+    return View(here.open, here.cursor, look, left)
 
 
 def kept_look(look: Look, store: CircuitStore) -> Look:
@@ -55,12 +70,22 @@ def restore(rows: Rows, view: View, also: bool = False) -> None:
     there any more are passed over, and so is a view that is none. A view that says nothing of grouping
     and sorting leaves them as they are.
     """
-    here = rows.current
-    if view.look is not None and not (also and view.look.by != rows.look.by):
-        rows.set_look(view.look)
+    here, look = rows.current, rows.look
+    wanted = view.look or look
+    folds: dict[By, Folds] = {**view.others, wanted.by: view}
+    last = look if also else wanted
+    for by in (*(by for by in folds if by != last.by), last.by):
+        rows.set_look(msgspec.structs.replace(last, by=by))
+        if by in folds:
+            _unfold(rows, folds[by], also)
+    if also:
+        rows.show_open(here)
+
+
+def _unfold(rows: Rows, folds: Folds, also: bool) -> None:
     wanted: dict[int, set[str]] = {}
     index: dict[tuple[int, str], int] = {}
-    for number, (above, name) in enumerate(view.open):
+    for number, (above, name) in enumerate(folds.open):
         if above < number:
             wanted.setdefault(above, set()).add(name)
             index[above, name] = number
@@ -72,12 +97,9 @@ def restore(rows: Rows, view: View, also: bool = False) -> None:
         item.open = known or (also and item.open)
         if known:
             stack += [(child, index[above, name]) for child in rows.children_of(item)]
-    if also:
-        rows.show_open(here)
-        return
     current: Item | None = None
     level: Sequence[Item] = rows.top
-    for name in view.cursor:
+    for name in folds.cursor:
         below = next((one for one in level if key_of(one) == name), None)
         if below is None or (current is not None and not current.open):
             break

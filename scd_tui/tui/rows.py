@@ -5,10 +5,11 @@ list that is drawn, so that drawing a line is an index into it, opening is one s
 one deletion. Items keep their identity, and what was unfolded below them, while the store grows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from scd_tui.graph import NodeId, parse_node
-from scd_tui.history import Look
+from scd_tui.history import By, Look
 from scd_tui.tui.item import Item
 from scd_tui.tui.look import LeftOut, left_out
 from scd_tui.tui.outline import below, home, top_level
@@ -16,6 +17,14 @@ from scd_tui.tui.store import CircuitStore
 
 FOLDERS = ("pins", "super", "place", "token")
 """Rows of the top level that have nodes below them which are not edges."""
+
+
+class Left(NamedTuple):
+    """A way of grouping as it was left, for when one comes back to it."""
+
+    top: list[Item]
+    built: dict[NodeId, list[Item]]
+    current: Item | None
 
 
 class Rows:
@@ -39,6 +48,7 @@ class Rows:
         self.searched = 0
         self._exempt: set[Item] = set()
         self._built: dict[NodeId, list[Item]] = {}
+        self._left: dict[By, Left] = {}
         self.update()
 
     def __len__(self) -> int:
@@ -47,6 +57,11 @@ class Rows:
     @property
     def current(self) -> Item | None:
         return self.visible[self.cursor] if self.visible else None
+
+    @property
+    def others(self) -> Mapping[By, tuple[list[Item], Item | None]]:
+        """The top rows, and the one under the cursor, of each other way of grouping that was left."""
+        return {by: (list(left.top), left.current) for by, left in self._left.items()}
 
     @property
     def hidden(self) -> int:
@@ -68,7 +83,7 @@ class Rows:
         self.top, self.visible, self.cursor = [], [], 0
         self.filter = ""
         self._exempt.clear()
-        self._built.clear()
+        self._built, self._left = {}, {}
         self.update()
         self._open_first()
 
@@ -79,21 +94,30 @@ class Rows:
                 break
 
     def set_look(self, look: Look) -> None:
-        """Group, sort and leave out otherwise. The cursor stays with its node, if that is shown."""
-        by, node = self.look.by, None if self.current is None else self.current.node
+        """Group, sort and leave out otherwise.
+
+        A way of grouping that was left comes back as it was. The cursor stays with its node, if that is
+        shown; where it has not left that since, it is back on the very row.
+        """
+        by, current = self.look.by, self.current
         self.look = look
         if look.by == by:
             self.update()
             return
-        self.top, self.visible = [], []
-        self._built.clear()
+        node, at_the_top = None if current is None else current.node, self.cursor == 0
+        self._left[by] = Left(self.top, self._built, current)
+        left = self._left.pop(look.by, None)
+        self.top, self._built = ([], {}) if left is None else (left.top, left.built)
+        self.visible, self.cursor = [], 0
         self._exempt.clear()
         self.update()
-        self.cursor = 0
-        if node is None or (index := self.reveal(node)) is None:
-            self._open_first()
-        else:
+        row = None if left is None else left.current
+        if row is not None and (at_the_top or node is None or row.node == node):
+            self._put_cursor(row)
+        elif node is not None and (index := self.reveal(node)) is not None:
             self.cursor = index
+        elif left is None:
+            self._open_first()
 
     def reveal(self, node: NodeId) -> int | None:
         """Unfold what is above a node's own place, and return its index; None if it is not shown."""
@@ -131,11 +155,6 @@ class Rows:
         if changed:
             self._relist(self.current)
         return self._index(item)
-
-    def replace(self, store: CircuitStore) -> None:
-        """Show the same circuit from another store: what is unfolded stays so."""
-        self.store = store
-        self.update()
 
     def update(self) -> None:
         """Take in what the store has learned: new sites, new nodes, new edges."""

@@ -207,7 +207,8 @@ class CircuitTree(Pane):
         rows, _ = self._kept[store]
         rows.update()
         if view is not None:
-            restore(rows, view, also=not view_of(rows.top, rows.current).untouched)
+            here = view_of(rows.top, rows.current, others=rows.others)
+            restore(rows, view, also=not here.untouched)
         if rows is self.rows:
             self._changed()
 

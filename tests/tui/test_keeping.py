@@ -146,7 +146,7 @@ def influential(worker: FakeWorker, request: p.Request) -> None:
         worker.emit = inner
 
 
-@pytest.mark.parametrize("keys", ["v", "vvSSe", "---", "SvP"])
+@pytest.mark.parametrize("keys", ["v", "vvSSe", "---", "SvP", "vvv"])
 def test_another_sitting_shows_it_just_as_it_was_left(history: History, keys: str) -> None:
     """View, order, threshold, errors and pruning, and what is unfolded in it."""
     left: list[object] = []
@@ -173,6 +173,11 @@ def test_another_sitting_shows_it_just_as_it_was_left(history: History, keys: st
         assert (now.only is None) == ("P" not in keys)
         assert rows_of(app) == left[1]
         assert dump_tree(app) == left[2] != ""
+        while app.main.circuit_tree.rows.look.by != "site":
+            await pilot.press("v")
+        rows = app.main.circuit_tree.rows.visible
+        unfolded = {item.node for item in rows if item.open and item.kind == "node"}
+        assert "P" in keys or site_nodes(SITES[5])[0].id in unfolded, "as it was left"
         assert not app.main.circuit_tree.rows.filter
 
     run(first, history=history, answering=influential)
