@@ -164,9 +164,9 @@ def _said(validation: Validation) -> Iterator[str]:
     )
     if against:
         yield (
-            "contr., contrast: what is out is as in the contrast prompt, at the same position, like a single node "
-            "that is ablated in this circuit; where errors are out they are that prompt's too, so that "
-            "none of the features, errors out, is that prompt, and m(∅) its metric"
+            "contr., contrast: what is out is as in the contrast prompt, at the same position, like a "
+            "single node that is ablated in this circuit; where errors are out they are that prompt's "
+            "too, so that none of the features, errors out, is that prompt, and m(∅) its metric"
         )
     yield f"mean: {_place(validation, 'mean').removeprefix('their mean ')}"
     yield f"random: mean of {len(validation.seeds)} orders, seeds {', '.join(map(str, validation.seeds))}"
