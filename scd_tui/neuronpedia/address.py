@@ -120,9 +120,3 @@ def may_follow(start: str, target: str) -> bool:
     if is_loopback(there.hostname) and not is_loopback(here.hostname):
         return False
     return there.scheme == "https" or (there.scheme == "http" and is_loopback(there.hostname))
-
-
-def same_origin(one: str, other: str) -> bool:
-    """Whether two URLs have the same scheme, host and port."""
-    a, b = urlsplit(one), urlsplit(other)
-    return (a.scheme, a.hostname, a.port) == (b.scheme, b.hostname, b.port)

@@ -1,7 +1,7 @@
 """Requests over one pool of connections, with a bound on everything that an answer can be.
 
-Redirects are followed by hand: `requests` would take our key along to wherever they lead, and would
-look into `.netrc` for a password.
+Redirects are followed by hand: `requests` would go wherever they lead, and would look into `.netrc`
+for a password. There is no key: nothing that is asked here takes one.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from scd_tui import __version__
-from scd_tui.neuronpedia.address import is_loopback, may_follow, same_origin
+from scd_tui.neuronpedia.address import is_loopback, may_follow
 from scd_tui.neuronpedia.faults import Fault
 
 CONNECT_SECONDS = 10.0
@@ -31,7 +31,6 @@ MAXIMUM_BYTES = 24 << 20
 CONNECTIONS = 4
 REDIRECTS = 3
 USER_AGENT = f"scd-tui/{__version__} (python-requests/{version('requests')})"
-KEY_HEADER = "x-api-key"
 _CHUNK = 1 << 16
 _REDIRECT = frozenset({301, 302, 307, 308})
 
@@ -118,21 +117,16 @@ class _NoPassword(AuthBase):
 
 
 class Transport:
-    """Sends requests; safe for several threads.
-
-    `key` is sent to the origin of `site` alone, and only with requests that say so.
-    """
+    """Sends requests; safe for several threads."""
 
     def __init__(
         self,
         site: str,
-        key: str | None = None,
         *,
         seconds: float = TOTAL_SECONDS,
         maximum: int = MAXIMUM_BYTES,
     ) -> None:
         self._site = site
-        self._key = key
         self._seconds = seconds
         self._maximum = maximum
         self._host = urlsplit(site).hostname or site
@@ -157,11 +151,9 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def send(
-        self, method: str, url: str, body: bytes | None = None, *, with_key: bool = False
-    ) -> Answer:
+    def send(self, method: str, url: str, body: bytes | None = None) -> Answer:
         """The answer to one request, whatever its status. Raises Fault when none arrives."""
-        with self._exchange(method, url, body, with_key) as (response, exchange):
+        with self._exchange(method, url, body) as (response, exchange):
             return Answer(
                 response.status_code,
                 response.headers.get("Content-Type", ""),
@@ -172,7 +164,7 @@ class Transport:
 
     def stream(self, url: str) -> Iterator[bytes]:
         """The bytes of a file, as they come. Raises Fault, also for a status that is not 200."""
-        with self._exchange("GET", url, None, False) as (response, exchange):
+        with self._exchange("GET", url, None) as (response, exchange):
             if response.status_code != 200:
                 wait = _whole_number(response.headers.get("Retry-After"))
                 raise status_fault(response.status_code, self._host, wait)
@@ -180,7 +172,7 @@ class Transport:
 
     @contextlib.contextmanager
     def _exchange(
-        self, method: str, url: str, body: bytes | None, with_key: bool
+        self, method: str, url: str, body: bytes | None
     ) -> Iterator[tuple[requests.Response, _Exchange]]:
         exchange = _Exchange()
         token = _EXCHANGE.set(exchange)
@@ -188,7 +180,7 @@ class Transport:
         timer.daemon = True
         timer.start()
         try:
-            with self._followed(method, url, body, with_key) as response:
+            with self._followed(method, url, body) as response:
                 yield response, exchange
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._fault(error, exchange) from None
@@ -196,14 +188,10 @@ class Transport:
             timer.cancel()
             _EXCHANGE.reset(token)
 
-    def _followed(
-        self, method: str, url: str, body: bytes | None, with_key: bool
-    ) -> requests.Response:
+    def _followed(self, method: str, url: str, body: bytes | None) -> requests.Response:
         """The first answer that is no redirect."""
         for _ in range(REDIRECTS + 1):
             headers = {} if body is None else {"Content-Type": "application/json"}
-            if with_key and self._key is not None and same_origin(url, self._site):
-                headers[KEY_HEADER] = self._key
             response = self._session.request(
                 method, url, data=body, headers=headers, stream=True, allow_redirects=False,
                 timeout=(CONNECT_SECONDS, self._seconds),

@@ -189,6 +189,51 @@ def test_the_filter_searches_names_tokens_and_labels_and_counts_what_it_hides() 
     consistent(rows)
 
 
+def test_labels_that_come_while_the_filter_is_on_are_found() -> None:
+    first, second = (site_nodes(SITES[4])[n].id for n in (2, 5))
+    labels = {first: "opening bracket"}
+    rows = make(lambda node: labels.get(node, ""))
+    rows.set_filter("bracket")
+    assert not rows.search_again(), "nothing new"
+    labels[site_nodes(SITES[2])[0].id] = "something else"
+    assert not rows.search_again(), "nothing that is looked for"
+    rows.move(find(rows, first))
+    labels[site_nodes(SITES[6])[0].id] = "closing bracket"
+    labels[second] = "closing bracket"
+    assert rows.search_again()
+    found = [item.node for item in rows.visible if item.kind == "node"]
+    assert set(found) == {first, second, site_nodes(SITES[6])[0].id} and rows.matches == 3
+    assert rows.current is not None and rows.current.node == first, "the cursor stays with its node"
+    assert not rows.search_again()
+
+
+def test_labels_that_change_while_the_filter_is_on_are_left_out() -> None:
+    first, second = (site_nodes(SITES[4])[n].id for n in (2, 5))
+    labels = {first: "opening bracket", second: "closing bracket"}
+    rows = make(lambda node: labels.get(node, ""))
+    rows.set_filter("bracket")
+    labels[first] = "opening quotation mark"
+    assert rows.search_again()
+    assert [item.node for item in rows.visible if item.kind == "node"] == [second]
+    rows.set_filter("")
+    consistent(rows)
+
+
+def test_a_row_above_a_match_that_comes_to_match_is_a_change_of_their_number() -> None:
+    labels: dict[NodeId, str] = {}
+    rows = make(lambda node: labels.get(node, ""))
+    rows.unfold(2)
+    above, below = rows.visible[2].node, rows.visible[4].node
+    assert above is not None and below is not None and rows.visible[4].depth > 1
+    labels[below] = "bracket"
+    rows.set_filter("bracket")
+    shown, matches = list(rows.visible), rows.matches
+    assert above in [item.node for item in shown]
+    labels[above] = "bracket"
+    assert rows.search_again(), "the number stands on the screen"
+    assert rows.visible == shown and rows.matches == matches + 1
+
+
 def test_a_match_can_be_unfolded_below_the_filter() -> None:
     rows = make()
     node = site_nodes(SITES[-1])[0].id
