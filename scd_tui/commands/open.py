@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved_circuit
+from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
@@ -22,7 +22,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
-    circuit = as_pruned(saved_circuit(arguments.file), arguments)
+    circuit, view = saved(arguments.file)
+    circuit = as_pruned(circuit, arguments)
     if arguments.print:
         from scd_tui.export.tree import print_tree
 
@@ -34,4 +35,4 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{reason} (scd-tui open FILE --print needs none)")
     from scd_tui.tui.app import run_app
 
-    return run_app(circuit=circuit, offline=arguments.offline)
+    return run_app(circuit=circuit, view=view, offline=arguments.offline)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scd_tui.attribution.load import LoadedModel
     from scd_tui.catalog.spec import ModelSpec
     from scd_tui.graph import Circuit
+    from scd_tui.history import View
 
 
 def add_model_options(parser: argparse.ArgumentParser, remembered: bool = False) -> None:
@@ -252,10 +253,17 @@ def prompt_text(arguments: argparse.Namespace) -> str | None:
 
 def saved_circuit(path: Path) -> "Circuit":
     """The circuit in a file. Raises InputError if it cannot be read or is none."""
+    return saved(path)[0]
+
+
+def saved(path: Path) -> "tuple[Circuit, View | None]":
+    """The same, and how it was being looked at, if the file says."""
     from scd_tui.graph import decode_circuit
+    from scd_tui.saved import view_in
 
     try:
-        return decode_circuit(path.read_bytes())
+        data = path.read_bytes()
+        return decode_circuit(data), view_in(data)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:

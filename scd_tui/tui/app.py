@@ -48,7 +48,7 @@ from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.quick_list import LinkScreen, quick_list
 from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
-from scd_tui.tui.saving import free_path, numbered, save
+from scd_tui.tui.saving import numbered, save
 from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.terminal import (
@@ -104,7 +104,8 @@ class Palette(CommandPalette):
 
 
 class ScdApp(Walking, Trying):
-    """Circuits behind completions. With a `circuit`, no worker is started until one is asked for.
+    """Circuits behind completions. With a `circuit`, no worker is started until one is asked for;
+    `view` is how that was being looked at.
 
     `on_shown` is called once the first frame has been drawn.
     """
@@ -121,6 +122,7 @@ class ScdApp(Walking, Trying):
         device: str = "auto",
         circuit: Circuit | None = None,
         *,
+        view: View | None = None,
         worker: WorkerFactory,
         records: RecordsOf | None = None,
         fetching: Fetching | None = None,
@@ -143,6 +145,7 @@ class ScdApp(Walking, Trying):
         self._ascii = None if unicode else AsciiFilter()
         self._first_prompt = prompt
         self._save_to = save_to
+        self._first_view = view
         self._on_shown = on_shown
         self._new_worker = worker
         self._worker: Worker | None = None
@@ -227,6 +230,8 @@ class ScdApp(Walking, Trying):
             )
         if self.session.store.circuit is not None:
             main.circuit_tree.show(self.session.store)
+            if self._first_view is not None:
+                main.circuit_tree.restore(self._first_view)
             main.draw_all()
             self.labelling.look_up_new()
             self._recall()
@@ -461,15 +466,17 @@ class ScdApp(Walking, Trying):
             self.session.ablate(item.node)
 
     def action_save(self) -> None:
-        circuit = self.session.snapshot()
-        if circuit is None:
+        moment = self.keeper.moment()
+        if moment is None:
             self.session.say("there is no circuit to save yet", "warn")
             return
-        self.run_worker(self._save(circuit, self.labelling.labels()), group="save")
+        folder = self._save_to or Path.cwd()
 
-    async def _save(self, circuit: Circuit, labels: dict[str, str]) -> None:
-        path = free_path(self._save_to or Path.cwd(), circuit)
-        await self._write(path, lambda: save(path, circuit, labels))
+        def work() -> str:
+            path, written = save(folder, moment.circuit(), moment.view())
+            return f"saved to {path}" if written else f"already saved, just as it is, to {path}"
+
+        self.run_worker(self._write(work), group="save")
 
     def deliver_screenshot(
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
@@ -478,16 +485,22 @@ class ScdApp(Walking, Trying):
         folder = Path(path) if path is not None else self._save_to or Path.cwd()
         file = folder / filename if filename else numbered(folder, "scd-tui", ".svg")
         data = self.export_screenshot().encode()
-        self.run_worker(self._write(file, lambda: write_private(file, data)), group="save")
+
+        def work() -> str:
+            write_private(file, data)
+            return f"saved to {file}"
+
+        self.run_worker(self._write(work), group="save")
         return None
 
-    async def _write(self, path: Path, work: Callable[[], None]) -> None:
+    async def _write(self, work: Callable[[], str]) -> None:
+        """Do in a thread what writes a file, and say what it says of that."""
         try:
-            await asyncio.to_thread(work)
+            told = await asyncio.to_thread(work)
         except OSError as error:
             self.session.say(f"not saved: {visible(str(error))}", "bad")
         else:
-            self.session.say(f"saved to {visible(str(path))}", "good")
+            self.session.say(visible(told), "good")
 
     def action_past(self) -> None:
         self.run_worker(self.opening.choose_past(), group="open")
@@ -674,6 +687,7 @@ def run_app(
     circuit: Circuit | None = None,
     worker_command: Sequence[str] | None = None,
     *,
+    view: View | None = None,
     offline: bool = False,
 ) -> int:
     """Run the app until it is left, and return its exit code.
@@ -697,6 +711,7 @@ def run_app(
         model,
         device or config.device,
         circuit,
+        view=view,
         worker=worker,
         records=_records_of,
         fetching=Fetching(

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
-from scd_tui.graph import Marks
+from scd_tui.graph import Circuit, Marks
 from scd_tui.history import By, History, Kept, Look, View
 from scd_tui.text import visible
 from scd_tui.tui.item import Item
@@ -39,6 +39,17 @@ class Moment(NamedTuple):
     given: str
     known: bool
     dirty: bool
+
+    def view(self) -> View:
+        look = kept_look(self.look, self.store)
+        return view_of(self.top, self.current, look, self.others)
+
+    def circuit(self) -> Circuit:
+        """The circuit with the explanations that were seen. Takes a while, as `view` does."""
+        circuit = self.store.snapshot()
+        assert circuit is not None
+        explained = {**circuit.explanations, **self.labels}
+        return msgspec.structs.replace(circuit, explanations=explained)
 
 
 class Keeper:
@@ -112,27 +123,32 @@ class Keeper:
         if self._take():
             self._start()
 
-    def _take(self) -> bool:
-        """Note what is to be written. Only cheap copies are made here, before a thread starts."""
+    def moment(self) -> Moment | None:
+        """What is on the screen; None without a circuit. Only cheap copies are made here, for a thread."""
         rows = self._rows()
         circuit = rows.store.circuit
         if circuit is None:
-            return False
-        dirty, self._dirty = self._dirty, False
-        self._due.append(
-            Moment(
-                of=rows.store,
-                store=rows.store.at_this_moment(),
-                top=list(rows.top),
-                current=rows.current,
-                look=rows.look,
-                others=rows.others,
-                labels=dict(self._labels()),
-                given=self._session.given(circuit.model),
-                known=not self.unknown(rows.store),
-                dirty=dirty,
-            )
+            return None
+        return Moment(
+            of=rows.store,
+            store=rows.store.at_this_moment(),
+            top=list(rows.top),
+            current=rows.current,
+            look=rows.look,
+            others=rows.others,
+            labels=dict(self._labels()),
+            given=self._session.given(circuit.model),
+            known=not self.unknown(rows.store),
+            dirty=self._dirty,
         )
+
+    def _take(self) -> bool:
+        """Note what is to be written."""
+        moment = self.moment()
+        if moment is None:
+            return False
+        self._dirty = False
+        self._due.append(moment)
         return True
 
     async def write(self) -> None:
@@ -151,15 +167,11 @@ class Keeper:
 
     def _save(self, moment: Moment) -> None:
         store = moment.store
-        look = kept_look(moment.look, store)
-        view = view_of(moment.top, moment.current, look, moment.others)
+        view = moment.view()
         # What was done last may not have been told yet when the app is left.
         if not moment.dirty and self._written.get(moment.of) == (view, store.marks):
             return
-        circuit = store.snapshot()
-        assert circuit is not None
-        explained = {**circuit.explanations, **moment.labels}
-        circuit = msgspec.structs.replace(circuit, explanations=explained)
+        circuit = moment.circuit()
         if not moment.known and (kept := self.history.find(circuit)) is not None:
             both = CircuitStore.of(circuit)
             both.recall(kept.circuit)

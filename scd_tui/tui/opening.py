@@ -16,6 +16,7 @@ from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, decode_circuit
 from scd_tui.history import Entry, Kept, View
 from scd_tui.numbers import counted
+from scd_tui.saved import view_in
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Line, Span, cut, cut_start, pad, width_of
@@ -89,9 +90,11 @@ class Opening:
         keys = {entry.key for entry in entries}
 
         async def read(value: str) -> None:
-            circuit = await (self._past(value) if value in keys else self._file(value))
-            if circuit is not None:
-                then(circuit if isinstance(circuit, Circuit) else circuit.circuit)
+            if value in keys:
+                if (kept := await self._past(value)) is not None:
+                    then(kept.circuit)
+            elif (found := await self._file(value)) is not None:
+                then(found[0])
 
         hint = "type words of the prompt, the target or the model, or the path of a file"
         chooser = Chooser("Compare with", options, hint=hint, typed=True)
@@ -107,8 +110,8 @@ class Opening:
                 self._app.notify(words, title="Past circuit", severity="warning", markup=False)
 
     async def _open_file(self, name: str) -> None:
-        if (circuit := await self._file(name)) is not None:
-            self._show(circuit, None, "", False)
+        if (found := await self._file(name)) is not None:
+            self._show(*found, "", False)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""
@@ -118,11 +121,19 @@ class Opening:
             self._say(visible(str(error)), "warn")
             return None
 
-    async def _file(self, name: str) -> Circuit | None:
-        """The circuit in a file; None, with a word to the user, if it cannot be read."""
+    async def _file(self, name: str) -> tuple[Circuit, View | None] | None:
+        """The circuit in a file, and how it was being looked at, if it says.
+
+        None, with a word to the user, if it cannot be read.
+        """
         path = Path(name).expanduser()
+
+        def read() -> tuple[Circuit, View | None]:
+            data = path.read_bytes()
+            return decode_circuit(data), view_in(data)
+
         try:
-            return await asyncio.to_thread(lambda: decode_circuit(path.read_bytes()))
+            return await asyncio.to_thread(read)
         except OSError as error:
             self._say(f"{visible(name)} cannot be read: {error.strerror}", "warn")
         except ValueError as error:

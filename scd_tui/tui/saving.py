@@ -1,31 +1,61 @@
 """Saving the circuit on the screen, and the screen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
 from scd_tui.files import write_private
-from scd_tui.graph import Circuit, encode_circuit
+from scd_tui.graph import Circuit, decode_circuit
+from scd_tui.history import Folds, View
+from scd_tui.saved import encode_saved, view_in
 
 
-def free_path(folder: Path, circuit: Circuit) -> Path:
-    """A file name in `folder` that says what the circuit is of, without its text, and is free."""
+def stem_of(circuit: Circuit) -> str:
+    """A file name, without its end, that says what the circuit is of, and nothing of its text."""
     stem = f"circuit-{circuit.model.name}-{circuit.target.root}"
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "-_.@") else "-" for c in stem)
-    return numbered(folder, stem, ".json")
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.@") else "-" for c in stem)
+
+
+def _names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    yield folder / f"{stem}{suffix}"
+    yield from (folder / f"{stem}-{number}{suffix}" for number in count(2))
 
 
 def numbered(folder: Path, stem: str, suffix: str) -> Path:
     """A file of this name, or with the first number behind it that is free."""
-    path, number = folder / f"{stem}{suffix}", 2
-    while path.exists():
-        path = folder / f"{stem}-{number}{suffix}"
-        number += 1
-    return path
+    return next(path for path in _names(folder, stem, suffix) if not path.exists())
 
 
-def save(path: Path, circuit: Circuit, labels: Mapping[str, str]) -> None:
-    """Write the circuit with the explanations that were seen. Raises OSError."""
-    explained = msgspec.structs.replace(circuit, explanations={**circuit.explanations, **labels})
-    write_private(path, encode_circuit(explained))
+def save(folder: Path, circuit: Circuit, view: View) -> tuple[Path, bool]:
+    """Write the circuit into `folder`, unless it is there just so. Raises OSError.
+
+    Returns the file, and whether it was written now.
+    """
+    for path in _names(folder, stem_of(circuit), ".json"):
+        if not path.exists():
+            write_private(path, encode_saved(circuit, view))
+            return path, True
+        if _holds(path, circuit, view):
+            return path, False
+    raise AssertionError("there is always another number")
+
+
+def _holds(path: Path, circuit: Circuit, view: View) -> bool:
+    """Whether a file has just this circuit, looked at so, wherever the cursor stands."""
+    try:
+        data = path.read_bytes()
+        found = view_in(data)
+        return (
+            found is not None
+            and _without_cursors(found) == _without_cursors(view)
+            and decode_circuit(data) == circuit
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _without_cursors(view: View) -> View:
+    others = {by: Folds(folds.open) for by, folds in view.others.items()}
+    return msgspec.structs.replace(view, cursor=(), others=others)

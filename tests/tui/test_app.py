@@ -289,9 +289,10 @@ def test_a_circuit_is_saved_for_its_owner_and_opens_again(tmp_path: Path) -> Non
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         await pilot.press("j", "j", "enter", "s")
         await settle(pilot)
+        assert "saved to" in dump(app)
+        await pilot.press("v")
         await pilot.press("s")
         await settle(pilot)
-        assert "saved to" in dump(app)
         files = sorted(tmp_path.iterdir())
         assert len(files) == 2
         for file in files:

@@ -23,6 +23,7 @@ from scd_tui.graph import (
     feature_id,
 )
 from scd_tui.history import History, View
+from scd_tui.saved import view_in
 from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.opening import ago
@@ -225,6 +226,69 @@ def test_marks_come_back_with_the_circuit_and_the_filter_does_not(history: Histo
 
     run(first, history=history)
     run(second, prompt=None, history=history)
+
+
+@pytest.mark.parametrize("way", ["O", "start"])
+def test_a_file_is_looked_at_as_it_was_when_it_was_saved(tmp_path: Path, way: str) -> None:
+    left: list[object] = []
+
+    async def first(app: ScdApp, pilot: Pilot[int]) -> None:
+        await work_on(app, pilot)
+        await pilot.press("v", "E", "j", "j", "s")
+        await settle(pilot)
+        left.append(worked_on(app))
+
+    async def second(app: ScdApp, pilot: Pilot[int]) -> None:
+        if way == "O":
+            await pilot.press("2", "O", "enter")
+            await settle(pilot)
+        assert worked_on(app) == left[0]
+        await pilot.press("v", "v")
+        assert app.main.circuit_tree.rows.look.by == "site"
+        unfolded = {item.node for item in app.main.circuit_tree.rows.visible if item.open}
+        assert site_nodes(SITES[2])[1].id in unfolded
+
+    run(first, save_to=tmp_path)
+    (file,) = tmp_path.iterdir()
+    data = file.read_bytes()
+    if way == "start":
+        run(second, prompt=None, circuit=decode_circuit(data), view=view_in(data))
+    else:
+        run(second, prompt=None, circuit=circuit(prompt="another"), save_to=tmp_path)
+    spoilt = msgspec.json.decode(data)
+    spoilt["view"] = {"open": 3}
+    file.write_bytes(msgspec.json.encode(spoilt))
+    assert view_in(file.read_bytes()) is None
+    assert decode_circuit(file.read_bytes()) == decode_circuit(data)
+
+
+def test_a_circuit_is_not_saved_twice_just_as_it_is(tmp_path: Path) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        async def saved() -> tuple[str, int]:
+            await pilot.press("s")
+            await settle(pilot)
+            return app.session.message, len(list(tmp_path.iterdir()))
+
+        (first, files) = await saved()
+        path = first.removeprefix("saved to ")
+        assert files == 1 and Path(path).exists()
+        already = f"already saved, just as it is, to {path}"
+        assert await saved() == (already, 1)
+        await pilot.press("j", "j")
+        assert await saved() == (already, 1), "where the cursor stands changes nothing"
+        await pilot.press("a")
+        second, files = await saved()
+        assert second == f"saved to {path[:-5]}-2.json" and files == 2
+        assert (await saved())[1] == 2
+        await pilot.press("a")
+        assert await saved() == (already, 2)
+        await pilot.press("E")
+        assert (await saved())[1] == 3
+        Path(path).write_text("{}")
+        await pilot.press("C")
+        assert (await saved())[1] == 4
+
+    run(test, save_to=tmp_path)
 
 
 async def ask(app: ScdApp, pilot: Pilot[int], prompt: str) -> None:
