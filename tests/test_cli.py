@@ -174,7 +174,7 @@ def test_what_is_a_prompt_goes_to_the_app(
     monkeypatch.setenv("TERM", "xterm-256color")
     for stream in ("stdin", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("scd_tui.tui.app.run_app", lambda prompt, **_: asked.append(prompt) or 0)
+    monkeypatch.setattr("scd_tui.tui.run.run_app", lambda prompt, **_: asked.append(prompt) or 0)
     assert main(words) == 0
     assert asked == [
         words[-1] if "--prompt-file" not in words else PROMPTS.read_text().rstrip("\n")

@@ -82,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
         model = absolute(model)
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(reason)
-    from scd_tui.tui.app import run_app
+    from scd_tui.tui.run import run_app
 
     return run_app(
         prompt_text(arguments),

@@ -33,6 +33,6 @@ def run(argv: Sequence[str]) -> int:
 
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(f"{reason} (scd-tui open FILE --print needs none)")
-    from scd_tui.tui.app import run_app
+    from scd_tui.tui.run import run_app
 
     return run_app(circuit=circuit, view=view, offline=arguments.offline)

@@ -5,40 +5,30 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import msgspec
 from textual import on
-from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
-from textual.dom import DOMNode
+from textual.binding import BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Input
 
-from scd_tui.config import DEFAULT_MODEL, Config, Defaults, cache_path, read_config, state_path
+from scd_tui.config import Config, Defaults
 from scd_tui.errors import InputError
-from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Settings, parse_node
-from scd_tui.history import History, View, key_of
-from scd_tui.neuronpedia.address import Addresses
-from scd_tui.neuronpedia.start import cache_folder
-from scd_tui.numbers import counted
+from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
-from scd_tui.tui.bindings import all_keys, app_keys, checked_keymap
+from scd_tui.tui.bindings import app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
-from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux, route
 from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.exporting import Exporting
 from scd_tui.tui.fetching import Fetching
-from scd_tui.tui.garbage import collect_nothing, collect_what_is_new
-from scd_tui.tui.hints import key_sections, shown
-from scd_tui.tui.ink import cut, plain
+from scd_tui.tui.hints import key_sections
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
@@ -46,29 +36,21 @@ from scd_tui.tui.modals import HelpScreen, PromptPicker
 from scd_tui.tui.models import Models
 from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
-from scd_tui.tui.quick_list import LinkScreen, quick_list
-from scd_tui.tui.records import FeatureRecords, NoRecords, RecordsOf
-from scd_tui.tui.saving import numbered, save
+from scd_tui.tui.palette import Commands
+from scd_tui.tui.records import NoRecords, RecordsOf
+from scd_tui.tui.reopening import Reopening
 from scd_tui.tui.session import Change, Notice, Session
 from scd_tui.tui.store import CircuitStore
-from scd_tui.tui.terminal import (
-    light_background,
-    no_colour,
-    over_ssh,
-    speaks_unicode,
-    switched,
-)
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.thin import thinning
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
-from scd_tui.worker.client import WorkerClient, WorkerExit, WorkerGone
+from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import Event, Message
 
 if TYPE_CHECKING:
     from scd_tui.catalog.prompts import Prompt
-    from scd_tui.comparison import Comparison
 
 GRACE_SECONDS = 2.0
 """How long leaving in order may take after a signal, before the process ends anyway."""
@@ -96,14 +78,7 @@ class FromWorker(TextualMessage):
         self.content = content
 
 
-class Palette(CommandPalette):
-    """The palette with a cursor that does not blink: idle is silent here as elsewhere."""
-
-    def on_mount(self) -> None:
-        self.query_one(Input).cursor_blink = False
-
-
-class ScdApp(Walking, Trying):
+class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     """Circuits behind completions. With a `circuit`, no worker is started until one is asked for;
     `view` is how that was being looked at.
 
@@ -465,101 +440,6 @@ class ScdApp(Walking, Trying):
         else:
             self.session.ablate(item.node)
 
-    def action_save(self) -> None:
-        moment = self.keeper.moment()
-        if moment is None:
-            self.session.say("there is no circuit to save yet", "warn")
-            return
-        folder = self._save_to or Path.cwd()
-
-        def work() -> str:
-            path, written = save(folder, moment.circuit(), moment.view())
-            return f"saved to {path}" if written else f"already saved, just as it is, to {path}"
-
-        self.run_worker(self._write(work), group="save")
-
-    def deliver_screenshot(
-        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
-    ) -> str | None:
-        """Save the screen where circuits are saved: behind SSH there is no folder of downloads."""
-        folder = Path(path) if path is not None else self._save_to or Path.cwd()
-        file = folder / filename if filename else numbered(folder, "scd-tui", ".svg")
-        data = self.export_screenshot().encode()
-
-        def work() -> str:
-            write_private(file, data)
-            return f"saved to {file}"
-
-        self.run_worker(self._write(work), group="save")
-        return None
-
-    async def _write(self, work: Callable[[], str]) -> None:
-        """Do in a thread what writes a file, and say what it says of that."""
-        try:
-            told = await asyncio.to_thread(work)
-        except OSError as error:
-            self.session.say(f"not saved: {visible(str(error))}", "bad")
-        else:
-            self.session.say(visible(told), "good")
-
-    def action_past(self) -> None:
-        self.run_worker(self.opening.choose_past(), group="open")
-
-    def action_open_file(self) -> None:
-        folder = self._save_to or Path.cwd()
-        self.run_worker(self.opening.choose_file(folder), group="open")
-
-    def action_compare(self) -> None:
-        if self.session.store.circuit is None:
-            self.session.say("there is no circuit to compare yet", "warn")
-            return
-        but, folder = key_of(self.session.store.circuit), self._save_to or Path.cwd()
-        self.run_worker(self.opening.choose_other(folder, but, self._compare_with), group="open")
-
-    def _compare_with(self, other: Circuit) -> None:
-        self.run_worker(self._compare(other), group="open")
-
-    async def _compare(self, other: Circuit) -> None:
-        from scd_tui.comparison import compare, name_of
-        from scd_tui.tui.compare import CompareScreen
-
-        moment, labels = self.session.store.at_this_moment(), self.labelling.labels()
-
-        def work() -> "tuple[Circuit, Comparison] | None":
-            circuit = moment.snapshot()
-            if circuit is None:
-                return None
-            circuit = msgspec.structs.replace(circuit, explanations=labels)
-            return circuit, compare(circuit, other)
-
-        def chosen(name: str | None) -> None:
-            circuit, nodes = self.session.store.circuit, self.session.store.nodes
-            if circuit is None or name is None:
-                return
-            same = (n for n in nodes if name in (n, name_of(circuit, n, "feature")))
-            node = next(same, None)
-            if node is None:
-                self.session.say(f"{visible(name)} is not in this circuit", "warn")
-            else:
-                self.main.circuit_tree.jump_to_node(node)
-
-        if (found := await asyncio.to_thread(work)) is not None:
-            self.push_screen(CompareScreen(found[0], other, found[1]), chosen)
-
-    def _show(self, circuit: Circuit, view: View | None, given: str, kept: bool) -> None:
-        """Show a circuit that was made before, as it was left. `kept`: it comes from the history."""
-        self.labelling.learn(circuit)
-        self._first_prompt = None
-        self.main.prompt_line.value = circuit.prompt
-        restart = self.session.open(circuit, given)
-        if kept:
-            self.keeper.knows(self.session.store)
-        if view is not None:
-            self.main.circuit_tree.restore(view)
-        self.main.action_pane("circuit")
-        if restart:
-            self.action_restart()
-
     def action_next_explanation(self) -> None:
         item = self.main.circuit_tree.current
         if item is None or item.node is None or self.labelling.next_explanation(item.node) < 2:
@@ -567,47 +447,6 @@ class ScdApp(Walking, Trying):
 
     def action_ask_again(self) -> None:
         self.labelling.try_again()
-
-    def action_quick_list(self) -> None:
-        circuit = self.session.snapshot()
-        pins = () if circuit is None else circuit.marks.pins
-        features = self.labelling.on_neuronpedia(pins)
-        if circuit is None or not features:
-            self.session.say("pin features that are on Neuronpedia first", "warn")
-            return
-        name = f"{circuit.model.name} {circuit.target.root}"
-        link, count = quick_list(self.fetching.addresses, name, features)
-        host, pinned = self.fetching.addresses.host, counted(count, "pinned feature")
-        about = f"A page of {host} with {pinned}; it takes no key."
-        self.push_screen(LinkScreen(link, about, self.copy_to_clipboard))
-
-    def action_copy(self) -> None:
-        item = self.main.circuit_tree.current
-        if item is not None:
-            self.copy_to_clipboard(item.node or item.place)
-
-    def action_copy_feature(self) -> None:
-        lines = [visible(plain(line).rstrip()) for line in self.main.feature.lines]
-        if lines:
-            self._copy_cleaned("\n".join(lines))
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy by every route there is, cleaned, and say which."""
-        self._copy_cleaned(visible(text))
-
-    def _copy_cleaned(self, cleaned: str) -> None:
-        size = len(cleaned.encode())
-        if size > MAXIMUM_OSC52:
-            most = f"{MAXIMUM_OSC52 // 1000} KB is the most that terminals take"
-            self.session.say(f"not copied: {size // 1000} KB, and {most}", "warn")
-            return
-        super().copy_to_clipboard(cleaned)
-        self.run_worker(self._copy(cleaned), group="copy")
-
-    async def _copy(self, text: str) -> None:
-        tmux = await copy_through_tmux(text, os.environ)
-        what = f"{text.count(chr(10)) + 1} lines" if "\n" in text else cut(text, 40)
-        self.session.say(f"copied {what} to {route(tmux)}", "good")
 
     def action_restart(self) -> None:
         self.session.say("")
@@ -617,40 +456,6 @@ class ScdApp(Walking, Trying):
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(key_sections(self._keymap)))
-
-    def action_command_palette(self) -> None:
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(Palette(id="--command-palette"))
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every action there is; those of a pane are for that pane, wherever one is."""
-        yield from super().get_system_commands(screen)
-        main = self.main
-        if screen is not main:
-            return
-        panes: dict[str, DOMNode] = {
-            "circuit": main.circuit_tree,
-            "completions": main.completions,
-            "prompt": main.prompt_line,
-        }
-        own = {one.id for one in self.BINDINGS if isinstance(one, Binding)}
-        for section, keys in all_keys():
-            for one in keys:
-                if one.id in ("app.palette", "app.quit"):
-                    continue  # Textual brings its own
-                node = panes.get(section) or (self if one.id in own else main)
-                if section == "in every pane":
-                    node = main.current_pane
-                words = one.description[:1].upper() + one.description[1:]
-                where = f" ({section})" if section in panes else ""
-                run = self._command(node, one.action)
-                yield SystemCommand(words, f"key {shown(one, self._keymap)}{where}", run)
-
-    def _command(self, node: DOMNode, action: str) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, action, node)
-
-        return run
 
     async def action_quit(self) -> None:
         self.exit(0)
@@ -678,96 +483,3 @@ def settings_of(defaults: Defaults) -> Settings:
         completions=defaults.completions,
         method=defaults.method,
     )
-
-
-def run_app(
-    prompt: str | None = None,
-    model: str | None = None,
-    device: str | None = None,
-    circuit: Circuit | None = None,
-    worker_command: Sequence[str] | None = None,
-    *,
-    view: View | None = None,
-    offline: bool = False,
-) -> int:
-    """Run the app until it is left, and return its exit code.
-
-    `offline`: nothing is fetched from Neuronpedia, this time. What is not given is as the
-    configuration says, or as it was last.
-    """
-
-    def worker(on_event: Callable[[Event], None], on_exit: Callable[[WorkerExit], None]) -> Worker:
-        return WorkerClient(worker_command, on_event=on_event, on_exit=on_exit)
-
-    for name in ("COLUMNS", "LINES"):
-        # Exported ones would be believed before the terminal, and resizing would have no effect.
-        os.environ.pop(name, None)
-    collect_nothing()
-    config, problem = read_config()
-    history = History(state_path() / "circuits", config.history)
-    model = model or config.model or _last_model(history)
-    app = ScdApp(
-        prompt,
-        model,
-        device or config.device,
-        circuit,
-        view=view,
-        worker=worker,
-        records=_records_of,
-        fetching=Fetching(
-            Addresses.of(os.environ),
-            cache_folder(cache_path()),
-            fetch=config.neuronpedia and not offline,
-            told=state_path() / "neuronpedia-told",
-        ),
-        colour=not no_colour(os.environ),
-        light=light_background(os.environ),
-        unicode=switched(config.unicode, speaks_unicode(os.environ)),
-        config=config,
-        problem=problem,
-        history=history,
-        on_shown=collect_what_is_new,
-    )
-    app.run(mouse=switched(config.mouse, not over_ssh(os.environ)))
-    return app.return_code or 0
-
-
-def _last_model(history: History) -> str:
-    """The model that was used last, if there still is one of that name."""
-    model = history.last_model() or DEFAULT_MODEL
-    if model == DEFAULT_MODEL:
-        return model
-    from scd_tui.catalog.models import find
-
-    try:
-        find(model)
-    except InputError:
-        return DEFAULT_MODEL
-    return model
-
-
-def _records_of(model: str) -> FeatureRecords:
-    """The feature records that lie on this machine for a model, none where there are none."""
-    from scd_tui.catalog.models import find
-    from scd_tui.neuronpedia.bundled import BundledFeatures
-
-    try:
-        features = find(model).features
-    except InputError:
-        return _made_here(model)
-    if features is not None:
-        return BundledFeatures(features)
-    return _made_here(model)
-
-
-def _made_here(model: str) -> FeatureRecords:
-    """Records that `scd-tui contexts` made of a model, by its reference; none where it made none."""
-    folder = cache_path() / "contexts"
-    if not folder.is_dir():
-        return NoRecords()
-    from scd_tui.neuronpedia.local import LocalFeatures
-
-    try:
-        return LocalFeatures(folder, model)
-    except OSError:
-        return NoRecords()

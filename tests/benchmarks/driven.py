@@ -32,7 +32,7 @@ Least().run()
 """The least that an app of this library does before it shows a word."""
 CODE = """
 import sys
-from scd_tui.tui.app import run_app
+from scd_tui.tui.run import run_app
 raise SystemExit(run_app("a prompt", worker_command=sys.argv[1:]))
 """
 MOVE_BYTES = 1_500

@@ -16,7 +16,7 @@ from scd_tui.cli import main
 from scd_tui.graph import Site
 from scd_tui.neuronpedia.bundled import BundledFeatures
 from scd_tui.neuronpedia.local import LocalFeatures
-from scd_tui.tui.app import _made_here
+from scd_tui.tui.run import made_here
 
 SITE = Site(2, "mlp_out")
 
@@ -67,15 +67,15 @@ def test_the_command_keeps_records_that_the_app_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("scd_tui.config.cache_path", lambda: tmp_path)
-    monkeypatch.setattr("scd_tui.tui.app.cache_path", lambda: tmp_path)
+    monkeypatch.setattr("scd_tui.tui.run.cache_path", lambda: tmp_path)
     text = tmp_path / "mine.txt"
     text.write_text(bundled_text().text[:4000], "utf-8")
     assert main(["contexts", "demo", "--text", str(text), "--tokens", "256"]) == 0
     assert "features of 12 dictionaries fire in 256 tokens of mine.txt" in capsys.readouterr().out
-    found = _made_here("demo:topk")
+    found = made_here("demo:topk")
     assert isinstance(found, LocalFeatures) and found.name == "made here from mine.txt, 256 tokens"
     made = found.made()
     assert made is not None and made.features["2-mlp"] > 100
     records = [r for i in range(1024) if (r := found.record("2-mlp", i)) is not None]
     assert len(records) == made.features["2-mlp"]
-    assert _made_here("other:set").name == ""
+    assert made_here("other:set").name == ""

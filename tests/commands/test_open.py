@@ -33,7 +33,7 @@ def test_the_app_has_the_circuit_with_how_it_was_looked_at(
     monkeypatch.setenv("TERM", "xterm-256color")
     for stream in ("stdin", "stderr"):
         monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("scd_tui.tui.app.run_app", run_app)
+    monkeypatch.setattr("scd_tui.tui.run.run_app", run_app)
     file = tmp_path / "saved.json"
     file.write_bytes(encode_circuit(CIRCUIT) if view is None else encode_saved(CIRCUIT, view))
     assert main(["open", str(file)]) == 0

@@ -3,12 +3,12 @@
 import pytest
 from rich.cells import cell_len
 
-from scd_tui.graph import Completion, Token
+from scd_tui.graph import Completion, Token, TokenShift
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.detail_trials import completion_lines, shift_lines
 from scd_tui.tui.ink import plain
 from scd_tui.tui.scaling import scale_lines
-from scd_tui.worker.protocol import Scaled, TokenShift
+from scd_tui.worker.protocol import Scaled
 
 TEXTS = ("\n", " way", "\n    ", "way", "a" * 30 + "b", "a" * 30 + "c")
 ALIKE = {"#100", "#102", "#104", "#105"}

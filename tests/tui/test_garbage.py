@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tui.screen import make_app
 
-from scd_tui.tui.app import ScdApp, run_app
+from scd_tui.tui.app import ScdApp
 from scd_tui.tui.garbage import collect_nothing, collect_what_is_new
+from scd_tui.tui.run import run_app
 
 
 class Knot:
@@ -79,7 +80,7 @@ def test_the_app_starts_without_collecting_and_collects_once_it_is_seen(
 
         return_code = None
 
-    monkeypatch.setattr("scd_tui.tui.app.ScdApp", Noting)
+    monkeypatch.setattr("scd_tui.tui.run.ScdApp", Noting)
     assert run_app() == 0
     assert seen == [("made", False, False), ("run", False, False), ("shown", True, True)]
 

@@ -28,7 +28,7 @@ from scd_tui.graph import Circuit, Outcome, Removal, Token, TokenShift
 from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui import models
-from scd_tui.tui.app import ScdApp, _records_of
+from scd_tui.tui.app import ScdApp
 from scd_tui.tui.compare import CompareScreen
 from scd_tui.tui.data_input import DataInput, glyphs
 from scd_tui.tui.detail import describe, peek, title
@@ -37,6 +37,7 @@ from scd_tui.tui.paint import Columns, row
 from scd_tui.tui.quick_list import LinkScreen
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.rows import Rows
+from scd_tui.tui.run import records_of
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker import protocol as p
 
@@ -275,7 +276,7 @@ def test_a_file_with_any_names_in_it_is_printed_safely_and_opened(text: str) -> 
     assert not unsafe(printed) and visible(text)[:20] in printed
     with contextlib.suppress(InputError):
         find(made.model.reference)
-    assert _records_of(made.model.reference).label("a", 1) is None
+    assert records_of(made.model.reference).label("a", 1) is None
 
 
 def test_the_sample_is_what_the_other_tests_take_it_for() -> None:

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_app_never_imports_what_takes_seconds() -> None:
     code = (
-        "import sys; import scd_tui.tui.app, scd_tui.worker.client;"
+        "import sys; import scd_tui.tui.run, scd_tui.worker.client;"
         "heavy = {'torch', 'transformers', 'transformer_lens', 'sae_lens', 'numpy'};"
         "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     )

@@ -22,7 +22,7 @@ CODE = """
 import sys
 from pathlib import Path
 from scd_tui.graph import decode_circuit
-from scd_tui.tui.app import run_app
+from scd_tui.tui.run import run_app
 raise SystemExit(run_app(circuit=decode_circuit(Path(sys.argv[1]).read_bytes())))
 """
 
