@@ -47,6 +47,7 @@ class Rows:
         self.matches = 0
         self.searched = 0
         self._exempt: set[Item] = set()
+        self._before_filter: Item | None = None
         self._built: dict[NodeId, list[Item]] = {}
         self._left: dict[By, Left] = {}
         self.update()
@@ -83,7 +84,7 @@ class Rows:
         self.top, self.visible, self.cursor = [], [], 0
         self.filter = ""
         self._exempt.clear()
-        self._built, self._left = {}, {}
+        self._built, self._left, self._before_filter = {}, {}, None
         self.update()
         self._open_first()
 
@@ -105,6 +106,7 @@ class Rows:
             self.update()
             return
         node, at_the_top = None if current is None else current.node, self.cursor == 0
+        self._before_filter = None
         self._left[by] = Left(self.top, self._built, current)
         left = self._left.pop(look.by, None)
         self.top, self._built = ([], {}) if left is None else (left.top, left.built)
@@ -282,7 +284,8 @@ class Rows:
             return False
         item.open = True
         if self.filter:
-            # Whoever unfolds a match wants to see what is below it, matching or not.
+            # Whoever unfolds a match wants to see what is below it, matching or not, and be there.
+            self._before_filter = None
             self._exempt.add(item)
             self._relist(item)
         else:
@@ -346,16 +349,18 @@ class Rows:
         """Keep the nodes with `text` in their name, token or label, and the rows above them.
 
         Searched is everything that was unfolded once and the top nodes of every site, folded or
-        not; edges that were never asked for are not. "" ends the filter.
+        not; edges that were never asked for are not. "" ends the filter, and the cursor is back where it
+        was before, unless it has been put on another row meanwhile.
         """
         current = self.current
         if text and not self.filter:
+            self._before_filter = current
             for item in self.top:
                 if item.kind in FOLDERS and item.children is None:
                     self._rebuild(item)
         self.filter = text
         self._exempt.clear()
-        self._relist(current)
+        self._relist(current if text else self._before_filter or current)
 
     def search_again(self) -> bool:
         """Take in what has become known of nodes. Returns whether other rows match the filter now."""
@@ -411,6 +416,8 @@ class Rows:
         """Put the cursor on a row, clamped. Returns whether it moved."""
         old = self.cursor
         self.cursor = max(0, min(to, len(self.visible) - 1))
+        if self.cursor != old:
+            self._before_filter = None
         return self.cursor != old
 
     def parent_index(self) -> int | None:

@@ -299,6 +299,28 @@ def test_any_order_of_operations_leaves_a_true_list(steps: list[tuple[str, int]]
         consistent(rows)
 
 
+def test_the_end_of_a_filter_puts_the_cursor_back_unless_it_was_put_elsewhere() -> None:
+    rows = make()
+    rows.unfold_all()
+    rows.move(25)
+    here = rows.current
+    for text in ("e", "err", "error", "error@9"):
+        rows.set_filter(text)
+    assert rows.current is not here
+    rows.set_filter("")
+    assert rows.current is here
+    rows.set_filter("error")
+    rows.move(rows.visible.index(next(i for i in rows.visible[rows.cursor :] if i.kind == "node")))
+    there = rows.current
+    assert there is not here
+    rows.set_filter("")
+    assert rows.current is there
+    rows.set_filter("no such thing")
+    assert rows.current is None
+    rows.set_filter("")
+    assert rows.current is there
+
+
 def test_a_tree_of_fifty_thousand_rows_splices_in_one_place() -> None:
     store = CircuitStore()
     site = Site(0, "mlp_out")
