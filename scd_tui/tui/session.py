@@ -360,10 +360,6 @@ class Session:
         if self.phase != "ready" or self._has != self.wanted_model:
             self.complete(self.prompt, choice)
             return
-        if choice.target is None and not choice.elsewhere:
-            if not self.completions:
-                return
-            choice = msgspec.structs.replace(choice, target=self.completions[0].token.id)
         self._stop_making()
         number = self._request(
             Attribute,
@@ -685,7 +681,10 @@ class Session:
         self.prompt, self.choice = self._asked
         self.tokens, self.completions = event.tokens, event.completions
         self._notice(Change.COMPLETIONS)
-        self.attribute(self.choice)
+        choice = self.choice
+        if choice.target is None and not choice.elsewhere and self.completions:
+            choice = msgspec.structs.replace(choice, target=self.completions[0].token.id)
+        self.attribute(choice)
 
     def _site(self, event: SiteDone) -> None:
         if self._again:

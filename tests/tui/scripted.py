@@ -46,7 +46,7 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
         case p.Complete():
             worker.emit(p.Completed(request=n, tokens=TOKENS, completions=COMPLETIONS))
         case p.Attribute():
-            target = _completion(request.target)
+            target = COMPLETIONS[0] if request.target is None else _completion(request.target)
             if target is None:
                 text = f"{request.target!r} is 2 tokens: a target is one token"
                 worker.emit(p.Failed(request=n, kind="input", message=text))
@@ -174,7 +174,7 @@ def loaded_by(request: p.Load) -> ModelIdentity:
     return msgspec.structs.replace(MODEL, name=request.model.partition(":")[0])
 
 
-def _completion(wanted: str | int | None) -> Completion | None:
+def _completion(wanted: p.Wanted) -> Completion | None:
     for completion in COMPLETIONS:
         if wanted in (completion.token.id, completion.token.text):
             return completion

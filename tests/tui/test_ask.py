@@ -1,10 +1,12 @@
 """The panel of settings, on the worker double."""
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 from tui.driving import press, run
-from tui.samples import FakeWorker, circuit
+from tui.samples import COMPLETIONS, FakeWorker, circuit
 from tui.screen import dump
+from tui.scripted import answer
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Settings
@@ -90,6 +92,43 @@ def test_any_token_of_the_continuation_can_be_explained() -> None:
         assert (request.continuation, request.target, request.contrast) == (3, None, None)
 
     run(test, workers=workers)
+
+
+@pytest.mark.parametrize("place", ["continuation", "position"])
+def test_the_likeliest_is_that_of_the_place_that_is_asked_now(place: str) -> None:
+    """The completions that are shown are those of the place before."""
+
+    def elsewhere(worker: FakeWorker, request: p.Request) -> None:
+        if isinstance(request, p.Attribute) and (request.continuation or request.position):
+            made = circuit(COMPLETIONS[3], COMPLETIONS[2], prompt=request.prompt)
+            if request.continuation is None:
+                target = msgspec.structs.replace(made.target, position=request.position)
+                made = msgspec.structs.replace(made, target=target)
+            else:
+                made = msgspec.structs.replace(
+                    made,
+                    tokens=(*made.tokens, *(one.token for one in COMPLETIONS[:2])),
+                    target=msgspec.structs.replace(made.target, position=len(made.tokens) + 1),
+                    forced=2,
+                )
+            made = msgspec.structs.replace(made, completions=COMPLETIONS[::-1])
+            worker.emit(p.Attributed(request=request.request, circuit=made))
+        else:
+            answer(worker, request)
+
+    workers: list[FakeWorker] = []
+    tabs = ["tab"] * {"position": 3, "continuation": 4}[place]
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t", *tabs, "3", "enter")
+        assert 'Circuit for " nature"' in dump(app)
+        await press(pilot, "t", "home", "ctrl+k", *tabs, "home", "ctrl+k", "enter")
+        request = asked(workers[0])
+        assert (request.continuation, request.position) == (None, None)
+        assert request.target in (None, COMPLETIONS[0].token.id), "not what is said elsewhere"
+        assert 'Circuit for " question"' in dump(app)
+
+    run(test, workers=workers, answering=elsewhere)
 
 
 def test_what_is_no_number_is_told_and_nothing_is_asked() -> None:
