@@ -256,7 +256,8 @@ class SiteSummary(Record, frozen=True):
     """A site's sums over all positions and all active features, in the metric's unit.
 
     `share_explained` = Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|); `explained_variance` is of
-    this prompt's activations; `active` the number of active (feature, position) pairs.
+    this prompt's activations; `active` the number of active (feature, position) pairs, with a contrast
+    prompt of those that are active in either.
     """
 
     site: Site

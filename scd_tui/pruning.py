@@ -1,8 +1,10 @@
 """The nodes and edges that carry most of a circuit's influence on its root.
 
-By default as circuit-tracer prunes (Ameisen et al. 2025): the fewest nodes that have 0.8 of all
-nodes' influence, then the fewest edges between them that have 0.98 of these edges', then what is still
-connected to the root. `attribution.influence` says what influence is.
+By default by the shares of circuit-tracer (Ameisen et al. 2025): the fewest nodes that have 0.8 of all
+nodes' influence, then the fewest edges between them that have 0.98 of these edges'. It drops what then is
+not connected to the root. A circuit here lists only the strongest edges from each site, so that a node
+without one may well have weaker ones: to drop it would be to drop the influence that was to be kept.
+`attribution.influence` says what influence is.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -36,11 +38,10 @@ def prune(
     edge_share: float = EDGE_SHARE,
     group: Group = str,
 ) -> Kept:
-    """The fewest nodes and edges that carry these shares of all their influence, tied to the root.
+    """The fewest nodes that carry this share of all their influence, and edges between them of theirs.
 
-    `nodes` and `edges` come with their influence. Nodes from which no kept edges lead to the root are
-    dropped, whatever their influence. Nodes that `group` gives one name count together, and so do the
-    edges between two such names.
+    `nodes` and `edges` come with their influence; that of the root, which stays, does not count. Nodes
+    that `group` gives one name count together, and so do the edges between two such names.
     """
     amounts: dict[str, float] = {}
     for node, value in nodes.items():
@@ -58,18 +59,12 @@ def prune(
             ends = (group(edge.source), group(edge.target))
             among.setdefault(ends, []).append(edge)
             carried[ends] = carried.get(ends, 0.0) + value
-    into: dict[NodeId, list[Edge]] = {}
-    kept = [edge for ends in _fewest(carried, edge_share) for edge in among[ends]]
-    for edge in kept:
-        into.setdefault(edge.target, []).append(edge)
-    reached, waiting = {root}, [root]
-    while waiting:
-        for edge in into.get(waiting.pop(), []):
-            if edge.source not in reached:
-                reached.add(edge.source)
-                waiting.append(edge.source)
-    order = sorted(reached, key=lambda node: (node != root, -nodes.get(node, 0.0), node))
-    return Kept(tuple(order), tuple(edge for edge in kept if edge.target in reached))
+    kept = (edge for ends in _fewest(carried, edge_share) for edge in among[ends])
+    order = sorted(
+        {root, *filter(is_chosen, nodes)},
+        key=lambda node: (node != root, -nodes.get(node, 0.0), node),
+    )
+    return Kept(tuple(order), tuple(kept))
 
 
 def _fewest(values: Mapping[_Item, float], share: float) -> list[_Item]:

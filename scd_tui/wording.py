@@ -49,7 +49,7 @@ def contrast_value_words(circuit: Circuit, digits: int = 3) -> str:
     there = circuit.contrast_value
     if there is None:
         return ""
-    apart = signed(circuit.metric_value - there, digits=digits)
+    apart = signed(circuit.metric_value - there, digits=digits).strip()
     return f"{signed(there, digits=digits)} there, a difference of {apart}"
 
 

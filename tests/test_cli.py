@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -440,3 +442,11 @@ def test_streamed_dictionaries_make_the_same_circuit(
     assert [n.id for n in found.nodes if n.top] == [n.id for n in kept.nodes if n.top]
     effects = {n.id: n.effect for n in kept.nodes}
     assert all(n.effect == pytest.approx(effects[n.id], abs=1e-4) for n in found.nodes if n.top)
+
+
+def test_the_readme_s_example_is_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    told = re.search(r"`scd-tui (attribute [^`]*)` begins with\n\n```\n(.*?)\n…\n```", readme, re.S)
+    assert told is not None
+    assert main(shlex.split(told[1])) == 0
+    assert capsys.readouterr().out.splitlines()[: len(told[2].splitlines())] == told[2].splitlines()

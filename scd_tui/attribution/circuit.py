@@ -64,7 +64,7 @@ def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
         constant=float(scores.constants.sum()),
         share_explained=share(explained, unexplained),
         explained_variance=1 - float(encoded.error.square().sum()) / variance if variance else 0.0,
-        active=len(encoded.values),
+        active=len(attribution.reading.encoded[site].values),
     )
 
 

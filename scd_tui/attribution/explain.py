@@ -159,7 +159,12 @@ def explain(
         expanded=graph.expanded,
         flow=graph.flow,
         seconds={"reading": read_at - start, "attribution": done - read_at},
-        notes=(*warnings(wanted), *cautions(loaded.identity, len(question.tokens)), *loaded.notes),
+        notes=(
+            *warnings(wanted),
+            *_nothing_differs(question.tokens, other, wanted),
+            *cautions(loaded.identity, len(question.tokens)),
+            *loaded.notes,
+        ),
     )
     return Explanation(loaded, attribution, circuit)
 
@@ -168,6 +173,19 @@ def explain(
 def _value_in(model: LanguageModel, tokens: Sequence[Token], target: Target) -> float:
     """The metric of a target in another prompt of as many tokens."""
     return float(value_at(target, model.forward(model.ids(tokens), (), target.positions))[0])
+
+
+def _nothing_differs(
+    tokens: Sequence[Token], other: Sequence[Token] | None, target: Target
+) -> tuple[str, ...]:
+    """Why all effects are 0 where two prompts are one as far as the metric reads."""
+    read = max(target.positions) + 1
+    if other is None or tuple(tokens[:read]) != tuple(other[:read]):
+        return ()
+    return (
+        "the contrast prompt is the prompt as far as the metric reads it: nothing differs, and every "
+        "effect is 0; change a token before that",
+    )
 
 
 def cautions(model: ModelIdentity, tokens: int) -> tuple[str, ...]:

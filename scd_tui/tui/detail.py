@@ -208,6 +208,8 @@ def _effect(item: Item, store: CircuitStore, width: int) -> list[Line]:
     what = "act" if ref.kind == "feature" else "norm"
     lines += field(what, [(f"{node.activation:.3f}", "text"), (f" on {token} ", "token"),
                            (f"({ref.position})", "dim")], width)  # fmt: skip
+    if ref.kind == "feature" and node.activation == 0:
+        lines += wrap([("active only in the contrast prompt", "dim")], width)
     effect: list[Span] = [(signed(node.effect), tone(node.effect)), (" estimated", "dim")]
     if node.exact is not None:
         same = node.exact * node.effect >= 0
@@ -472,8 +474,10 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
         width,
     )  # fmt: skip
     lines.append(())
+    against = store.circuit is not None and store.circuit.contrast_prompt is not None
+    either = ", here or in the contrast prompt" if against else ""
     for name, value, words in (
-        ("feat.", summary.features, f"sum of {counted(summary.active, 'active one')}"),
+        ("feat.", summary.features, f"sum of {counted(summary.active, 'active one')}{either}"),
         ("error", summary.error, "what the dictionary leaves out"),
         ("const.", summary.constant, "decoder bias and mean"),
     ):

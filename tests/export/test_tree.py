@@ -80,6 +80,26 @@ def test_each_token_of_several_names_its_own_contrast(tiny_loaded: LoadedModel) 
     assert "the contrast is for each token the likeliest other" in text
 
 
+def test_two_prompts_that_are_one_as_far_as_is_read_get_a_note(tiny_loaded: LoadedModel) -> None:
+    prompts = "the cat sat on the mat. To be", "the cat sat on the mat. To or"
+    same = explain(tiny_loaded, prompts[0], contrast_prompt=prompts[1], position=3).circuit
+    assert "nothing differs, and every effect is 0" in plain(same)
+    assert all(node.effect == 0 for node in same.nodes if parse_node(node.id).kind != "root")
+    assert "a difference of 0.00" in plain(same)
+    last = explain(tiny_loaded, prompts[0], contrast_prompt=prompts[1]).circuit
+    assert "nothing differs" not in plain(last)
+
+
+def test_active_are_those_of_either_prompt(tiny_loaded: LoadedModel) -> None:
+    prompts = "the cat sat on the mat. To be", "the mat sat on the cat. be To"
+    held = explain(tiny_loaded, prompts[0], contrast_prompt=prompts[1])
+    there = explain(tiny_loaded, prompts[1])
+    here = held.attribution.reading.clean
+    for summary in held.circuit.sites:
+        either = {*here[summary.site].pairs, *there.attribution.reading.clean[summary.site].pairs}
+        assert summary.active == len(either)
+
+
 def test_the_flow_and_the_shares_are_told(circuit: Circuit) -> None:
     text = plain(circuit)
     assert f"{circuit.share_explained:.0%} explained over all sites" in text

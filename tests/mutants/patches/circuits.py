@@ -53,11 +53,11 @@ CIRCUITS: tuple[Patch, ...] = (
         "self.of(edge.source) * abs(edge.weight)",
     ),
     Patch(
-        "pruning keeps what no longer leads to the root",
+        "pruning drops what no listed edge ties to the rest",
         "pruning",
         "pruning",
-        "order = sorted(reached,",
-        "order = sorted(filter(is_chosen, {root, *nodes}),",
+        "{root, *filter(is_chosen, nodes)},",
+        "{root, *(edge.source for edge in edges if is_chosen(edge.source))},",
     ),
     Patch(
         "pruning keeps edges out of nodes that went",
