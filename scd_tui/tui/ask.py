@@ -20,7 +20,7 @@ from scd_tui.tui.bindings import key
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.fields import Cycle, Named, TokenInput
-from scd_tui.tui.ink import Line, Span, fit
+from scd_tui.tui.ink import Line, Span, fit, wrap
 from scd_tui.tui.paint import quoted
 from scd_tui.tui.view import Bar
 from scd_tui.worker.protocol import Wanted
@@ -122,8 +122,11 @@ def _number(text: str, name: str, default: _Default, least: int | None = None) -
     return number
 
 
-class AskScreen(ModalScreen[Choice | None]):
-    """Every setting of the question, to change as many as one likes and ask once."""
+class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
+    """Every setting of the question, to change as many as one likes and ask once.
+
+    `typed` is what a question said that was refused, and `problem` why.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         key("modal.close", "escape", "close", "close", "esc"),
@@ -136,16 +139,21 @@ class AskScreen(ModalScreen[Choice | None]):
         positions: int,
         suggest: Suggest,
         continuation: Continuation,
+        *,
+        typed: Texts | None = None,
+        problem: str = "",
     ) -> None:
         super().__init__()
         self._choice = choice
         self._before = texts_of(choice, circuit)
+        self._typed = typed or self._before
+        self._problem = problem
         self._positions = positions
         self._suggest = suggest
         self._continuation = continuation
 
     def compose(self) -> ComposeResult:
-        texts = self._before
+        texts = self._typed
         last = f"0 to {self._positions - 1}; empty: after the prompt" if self._positions else ""
         with Vertical(classes="dialog ask") as dialog:
             dialog.border_title = Content("Explain which token, and how?")
@@ -178,6 +186,8 @@ class AskScreen(ModalScreen[Choice | None]):
     def on_mount(self) -> None:
         self.query_one("#target", TokenInput).focus()
         self._continuation(self._continued)
+        if self._problem:
+            self.call_after_refresh(self._say, self._problem)
 
     def _field(self, name: str) -> str:
         return self.query_one(f"#{name}", DataInput).value
@@ -248,15 +258,22 @@ class AskScreen(ModalScreen[Choice | None]):
 
     # --- the end ------------------------------------------------------------------------------
 
+    def _say(self, problem: str) -> None:
+        bar = self.query_one("#ask-problem", Bar)
+        lines = wrap([(problem, "warn")], max(20, bar.size.width))
+        bar.styles.height = max(1, len(lines))
+        bar.show(*lines)
+
     @on(Input.Submitted)
     @on(Cycle.Submitted)
     def _submitted(self) -> None:
+        texts = self.texts()
         try:
-            choice = chosen(self._choice, self._before, self.texts())
+            choice = chosen(self._choice, self._before, texts)
         except InputError as error:
-            self.query_one("#ask-problem", Bar).show([(visible(str(error)), "warn")])
+            self._say(visible(str(error)))
         else:
-            self.dismiss(choice)
+            self.dismiss((choice, texts))
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -59,6 +59,11 @@ Phase = Literal["none", "starting", "loading", "ready", "gone"]
 """`none`: no worker was wanted, as for a circuit from a file."""
 Level = Literal["info", "good", "warn", "bad"]
 
+Refused = Callable[[str], None]
+"""Is told why no circuit was made of a question."""
+Asked = tuple[str, Choice, Refused | None]
+"""A question of a prompt."""
+
 KEPT_QUESTIONS = 20
 """Circuits that one can go back to."""
 NOT_HERE = "not in this file: R starts the model to compute it"
@@ -168,8 +173,9 @@ class Session:
         self._upstream: dict[int, tuple[CircuitStore, NodeId]] = {}
         self._ablations: dict[int, tuple[CircuitStore, NodeId]] = {}
         self._inspections: dict[int, tuple[CircuitStore, str]] = {}
-        self._waiting: tuple[str, Choice] | None = None
-        self._asked: tuple[str, Choice] = ("", Choice())
+        self._waiting: Asked | None = None
+        self._asked: Asked = ("", Choice(), None)
+        self._refused: Refused | None = None
         self._again = False
         self.experiments = Experiments(self, lambda: self._notice(Change.VALUES))
         self._given: dict[tuple[str, ...], str] = {}
@@ -204,7 +210,7 @@ class Session:
         if other:
             return self.phase != "none"
         if self.phase in ("starting", "loading"):
-            self._waiting = (circuit.prompt, self.choice)
+            self._waiting = (circuit.prompt, self.choice, None)
         elif self.phase == "ready":
             self.complete(circuit.prompt, self.choice)
         return False
@@ -236,7 +242,7 @@ class Session:
         self._stop_making()
         if self.prompt is not None:
             # a token of one vocabulary is another, or none, of the next
-            self._waiting = (self.prompt, self.choice.anew())
+            self._waiting = (self.prompt, self.choice.anew(), None)
         self.wanted_model = model
 
     # --- what the screen asks of it -----------------------------------------------------------
@@ -296,7 +302,7 @@ class Session:
         if self._completing is not None:
             self._waiting = self._asked
         elif self._making is not None and self.prompt is not None:
-            self._waiting = (self.prompt, self.choice)
+            self._waiting = (self.prompt, self.choice, self._refused)
         self.phase, self.exit, self.busy = "gone", how, None
         self._forget_requests("the worker stopped: R starts it again")
         what = " with a request unfinished" if unfinished else ""
@@ -326,39 +332,41 @@ class Session:
 
     # --- requests -----------------------------------------------------------------------------
 
-    def complete(self, prompt: str, choice: Choice | None = None) -> None:
+    def complete(
+        self, prompt: str, choice: Choice | None = None, refused: Refused | None = None
+    ) -> None:
         """Ask for completions of `prompt` and then for the circuit behind one of them."""
-        choice = choice or self.choice.anew()
+        asked = (prompt, choice or self.choice.anew(), refused)
         if self.phase == "none" or self.phase == "gone":
-            self._waiting = (prompt, choice)
+            self._waiting = asked
             self.say("no worker is running: R starts it, and this request with it", "warn")
             return
         if self.phase == "ready" and self._has != self.wanted_model:
-            self._waiting = (prompt, choice)
+            self._waiting = asked
             other = f"the worker has {visible(self._has)}"
             self.say(f"{other}: R loads {visible(self.wanted_model)}, and runs this", "warn")
             return
         if self.phase != "ready":
-            self._waiting = (prompt, choice)
+            self._waiting = asked
             self.say("asked for; it runs as soon as the model is loaded", "info")
             return
         self._stop_making()
-        number = self._request(Complete, prompt=prompt, count=choice.settings.completions)
+        number = self._request(Complete, prompt=prompt, count=asked[1].settings.completions)
         if number is None:
             return
         self._completing = number
         self._waiting = None
-        self._asked = (prompt, choice)
+        self._asked = asked
         self.busy = Busy(number, "completing")
         self.say("")
 
-    def attribute(self, choice: Choice) -> None:
+    def attribute(self, choice: Choice, refused: Refused | None = None) -> None:
         """Ask for the circuit behind a completion of the prompt; the newest request wins."""
         if self.prompt is None:
             self.say("type a prompt first", "warn")
             return
         if self.phase != "ready" or self._has != self.wanted_model:
-            self.complete(self.prompt, choice)
+            self.complete(self.prompt, choice, refused)
             return
         self._stop_making()
         number = self._request(
@@ -374,7 +382,7 @@ class Session:
         )
         if number is None:
             return
-        self.choice = choice
+        self.choice, self._refused = choice, refused
         self._again = self._is_shown(choice)
         self._making = number
         self.busy = Busy(number, "attributing")
@@ -678,13 +686,13 @@ class Session:
 
     def _completed(self, event: Completed) -> None:
         self._completing = None
-        self.prompt, self.choice = self._asked
+        self.prompt, self.choice, refused = self._asked
         self.tokens, self.completions = event.tokens, event.completions
         self._notice(Change.COMPLETIONS)
         choice = self.choice
         if choice.target is None and not choice.elsewhere and self.completions:
             choice = msgspec.structs.replace(choice, target=self.completions[0].token.id)
-        self.attribute(choice)
+        self.attribute(choice, refused)
 
     def _site(self, event: SiteDone) -> None:
         if self._again:
@@ -763,6 +771,7 @@ class Session:
                 why += "; scd-tui --model, with where it is now, and then o, goes on with it"
             self.say(f"the model was not loaded: {why}", "bad")
         elif event.request in (self._making, self._completing):
+            refused = self._refused if event.request == self._making else self._asked[2]
             self._completing = None
             self._drop_partial()
             circuit = self.store.circuit
@@ -770,6 +779,8 @@ class Session:
                 # Back to what is shown, so that the next request starts from there.
                 self.choice = choice_of(circuit)
             self.say(why, level)
+            if refused is not None and event.kind != "cancelled":
+                refused(why)
         else:
             asked = self._ablations.pop(event.request, None) is not None
             quiet = self._inspections.pop(event.request, None) is not None

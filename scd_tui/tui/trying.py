@@ -8,7 +8,7 @@ from textual.app import App
 from textual.screen import Screen
 
 from scd_tui.graph import Completion
-from scd_tui.tui.ask import AskScreen
+from scd_tui.tui.ask import AskScreen, Texts
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.scaling import FACTORS, ScaleScreen
 from scd_tui.tui.store import removable
@@ -47,18 +47,36 @@ class Trying(App[int]):
         if session.prompt is None:
             session.say("type a prompt first", "warn")
             return
+        self._ask_panel()
+
+    def _ask_panel(self, typed: Texts | None = None, problem: str = "") -> None:
+        """Open the panel; after a question that was refused with what was typed, and why."""
+        session = self.session
         circuit = session.store.circuit
         if circuit is not None and circuit.prompt != session.prompt:
             circuit = None
 
-        def chosen(choice: Choice | None) -> None:
-            if choice is not None:
-                session.attribute(choice)
+        def chosen(answer: tuple[Choice, Texts] | None) -> None:
+            if answer is not None:
+                choice, texts = answer
+                session.attribute(choice, lambda why: refused(texts, why))
+
+        def refused(texts: Texts, why: str) -> None:
+            if not isinstance(self.screen, AskScreen):  # there is a newer question in that one
+                self._ask_panel(texts, why)
 
         forced = 0 if circuit is None else circuit.forced
         positions = len(session.tokens) - forced
         self.push_screen(
-            AskScreen(session.choice, circuit, positions, self._suggest, self._continuation),
+            AskScreen(
+                session.choice,
+                circuit,
+                positions,
+                self._suggest,
+                self._continuation,
+                typed=typed,
+                problem=problem,
+            ),
             chosen,
         )
 

@@ -145,6 +145,60 @@ def test_what_is_no_number_is_told_and_nothing_is_asked() -> None:
     run(test, workers=workers)
 
 
+def test_a_question_that_the_worker_refuses_is_there_to_be_mended_with_all_that_was_typed() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "home", "ctrl+k", *" zorkmid", *["tab"] * 3, *"4")
+        await press(pilot, "tab", "tab", "tab", "right", "tab", "end", "backspace", "enter")
+        text = dump(app)
+        assert "' zorkmid' is 2 tokens: a target is one token" in text
+        assert isinstance(app.screen, AskScreen), "the next keys are no commands"
+        assert app.screen.texts() == Texts(
+            " zorkmid", position="4", method="integrated", top="1", edges="5"
+        )
+        assert len(workers[0].of(p.Attribute)) == 2
+        await press(pilot, "home", "ctrl+k", *" way", "enter")
+        request = asked(workers[0])
+        assert (request.target, request.contrast, request.position) == (" way", None, 4)
+        assert (request.settings.method, request.settings.top) == ("integrated", 1)
+        assert len(app.screen_stack) == 1 and 'Circuit for " way"' in dump(app)
+
+    run(test, workers=workers)
+
+
+def test_a_question_that_waited_for_the_model_is_there_to_be_mended_too() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        workers[0].die()
+        await press(pilot, "t", "home", "ctrl+k", *" zorkmid", "enter", "R")
+        assert isinstance(app.screen, AskScreen) and app.screen.texts().target == " zorkmid"
+        await press(pilot, "escape", "escape", *"R")
+        assert len(app.screen_stack) == 1, "what was closed does not come again"
+
+    run(test, workers=workers)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (140, 40)])
+def test_a_long_reason_is_said_to_its_end(size: tuple[int, int]) -> None:
+    def refusing(worker: FakeWorker, request: p.Request) -> None:
+        if isinstance(request, p.Attribute) and request.position == 99:
+            why = (
+                "there is no position 99: the prompt has positions 0 to 9, and this goes on and on"
+            )
+            worker.emit(p.Failed(request=request.request, kind="input", message=why))
+        else:
+            answer(worker, request)
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t", *["tab"] * 3, *"99", "enter")
+        words = " ".join(dump(app).replace("│", " ").split())
+        assert "no position 99" in words and "goes on and on" in words
+
+    run(test, size, answering=refusing)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 def test_the_panel_fits_a_small_terminal(size: tuple[int, int]) -> None:
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
