@@ -177,6 +177,7 @@ class Session:
         self._asked: Asked = ("", Choice(), None)
         self._refused: Refused | None = None
         self._again = False
+        self._given_up = False
         self.experiments = Experiments(self, lambda: self._notice(Change.VALUES))
         self._given: dict[tuple[str, ...], str] = {}
         self._has = self.wanted_model  # the model that the worker has, or was asked to load
@@ -200,7 +201,7 @@ class Session:
         before = self._shown
         if before is not None:
             before = msgspec.structs.replace(before, request=self._circuit_request)
-        self._circuit_request, self._waiting = None, None
+        self._circuit_request, self._waiting, self._given_up = None, None, False
         self.measured, self.partial = None, False
         self._open(circuit)
         self._leave(before)
@@ -317,8 +318,9 @@ class Session:
         self._ablations.clear()
         self._inspections.clear()
         self.experiments.forget()
-        # What there is of an unfinished circuit stays on the screen.
-        self._before = None
+        # What there is of an unfinished circuit stays on the screen until it is cancelled.
+        if self._before is not None:
+            self._before = (self._before[0], None)
         for shown in (self._past, self._future):
             shown[:] = [msgspec.structs.replace(one, request=None) for one in shown]
         self._clear_pending(why)
@@ -337,6 +339,7 @@ class Session:
     ) -> None:
         """Ask for completions of `prompt` and then for the circuit behind one of them."""
         asked = (prompt, choice or self.choice.anew(), refused)
+        self._given_up = False
         if self.phase == "none" or self.phase == "gone":
             self._waiting = asked
             self.say("no worker is running: R starts it, and this request with it", "warn")
@@ -382,7 +385,7 @@ class Session:
         )
         if number is None:
             return
-        self.choice, self._refused = choice, refused
+        self.choice, self._refused, self._given_up = choice, refused, False
         self._again = self._is_shown(choice)
         self._making = number
         self.busy = Busy(number, "attributing")
@@ -391,9 +394,7 @@ class Session:
     def _is_shown(self, choice: Choice) -> bool:
         """Whether this is the circuit on the screen: making it again changes no row of it."""
         circuit = self.store.circuit
-        if circuit is None or circuit.prompt != self.prompt or self._identity is None:
-            return False
-        if _exactly(circuit.model) != _exactly(self._identity):
+        if circuit is None or circuit.prompt != self.prompt or not self._is_loaded(circuit):
             return False  # numbers of another model, whatever was asked of it
         if choice.metric != "diff":
             choice = msgspec.structs.replace(choice, contrast=None)
@@ -523,6 +524,7 @@ class Session:
         """Give up on what runs. Returns whether anything did."""
         if not self.running:
             return False
+        self._given_up |= bool(self._making or self._completing or self._waiting)
         self._waiting = None
         asked = (*self._upstream, *self._ablations, *self.experiments.requests)
         for number in (self._making, self._completing, *asked):
@@ -533,17 +535,37 @@ class Session:
         self.experiments.forget()
         self._clear_pending("cancelled: enter asks again")
         self._drop_partial()
+        self._from_shown()
         if self._loading is None:
             self.busy = None
         self.say("cancelled", "info")
         return True
 
     def redo(self) -> None:
-        """After a restart: what was waiting, or else the circuit that is shown."""
+        """After a restart: what was waiting, or else the circuit that is shown.
+
+        What was cancelled is not asked again, and ids of tokens are those of one model.
+        """
+        shown = self._shown
         if self._waiting is not None:
             self.complete(*self._waiting)
-        elif self.prompt is not None:
-            self.complete(self.prompt, self.choice)
+        elif not self._given_up:
+            if self.prompt is not None:
+                self.complete(self.prompt, self.choice)
+        elif shown is not None and self._is_loaded(shown.store.circuit):
+            self.complete(shown.prompt, shown.choice)
+
+    def _is_loaded(self, circuit: Circuit | None) -> bool:
+        """Whether the worker has just the model of a circuit."""
+        if circuit is None or self._identity is None:
+            return False
+        return _exactly(circuit.model) == _exactly(self._identity)
+
+    def _from_shown(self) -> None:
+        """Have the next question differ from that of the circuit that is shown."""
+        shown = self._shown
+        if shown is not None and shown.store is self.store and shown.prompt == self.prompt:
+            self.choice = shown.choice
 
     def snapshot(self) -> Circuit | None:
         return self.store.snapshot()
@@ -774,10 +796,7 @@ class Session:
             refused = self._refused if event.request == self._making else self._asked[2]
             self._completing = None
             self._drop_partial()
-            circuit = self.store.circuit
-            if circuit is not None and circuit.prompt == self.prompt:
-                # Back to what is shown, so that the next request starts from there.
-                self.choice = choice_of(circuit)
+            self._from_shown()
             self.say(why, level)
             if refused is not None and event.kind != "cancelled":
                 refused(why)

@@ -257,6 +257,88 @@ def test_a_request_that_died_with_the_worker_runs_on_the_next() -> None:
     assert sitting.session.store.circuit is not None
 
 
+EXACT = Choice(100, settings=Settings(method="exact"))
+
+
+def test_what_is_cancelled_while_the_model_loads_is_not_asked() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    store = sitting.session.store
+    sitting.worker.answer = None
+    sitting.session.attribute(EXACT)
+    site_done(sitting, sitting.last().request, -1)
+    sitting.worker.die()
+    assert sitting.session.partial, "what there was of it stays on the screen"
+    sitting.start()
+    assert sitting.session.cancel()
+    assert sitting.session.store is store and not sitting.session.partial
+    sitting.worker.answer = answer
+    sitting.session.handle(p.Loaded(request=sitting.last().request, model=MODEL))
+    request = sitting.worker.of(p.Attribute)[-1]
+    assert isinstance(request, p.Attribute)
+    assert (request.target, request.settings) == (100, Settings()), "only what is shown"
+    assert sitting.session.store is store
+    sitting.session.ask_upstream(site_nodes(SITES[0])[0].id)
+    assert isinstance(sitting.last(), p.Upstream), "and it can be asked about"
+
+
+def test_what_is_cancelled_is_not_asked_after_a_restart_nor_the_start_of_the_next_question() -> (
+    None
+):
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    sitting.worker.answer = None
+    sitting.session.attribute(EXACT)
+    assert sitting.session.cancel()
+    sitting.session.next_metric()
+    request = sitting.last()
+    assert isinstance(request, p.Attribute)
+    assert (request.metric, request.settings) == ("logp", Settings())
+    assert sitting.session.cancel()
+    sitting.session.ended(WorkerExit(None, None, fault="you restarted it"))
+    sitting.worker.answer = answer
+    sitting.start()
+    assert sitting.session.choice == Choice(100)
+
+
+def test_another_prompt_that_is_cancelled_while_the_model_loads_leaves_the_circuit_shown() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    store = sitting.session.store
+    sitting.worker.answer = None
+    sitting.session.complete("another")
+    number = sitting.last().request
+    sitting.session.handle(p.Completed(request=number, tokens=TOKENS, completions=COMPLETIONS))
+    assert isinstance(sitting.last(), p.Attribute)
+    sitting.worker.die()
+    sitting.start()
+    assert sitting.session.cancel()
+    sitting.worker.answer = answer
+    sitting.session.handle(p.Loaded(request=sitting.last().request, model=MODEL))
+    assert sitting.session.prompt == PROMPT and sitting.session.store is store
+
+
+def test_the_first_prompt_that_is_cancelled_while_the_model_loads_leaves_nothing_to_ask() -> None:
+    sitting = Sitting().start()
+    sitting.session.complete(PROMPT)
+    assert sitting.session.cancel()
+    sitting.session.handle(p.Loaded(request=1, model=MODEL))
+    assert [type(request) for request in sitting.worker.sent] == [p.Load]
+
+
+def test_a_circuit_of_another_model_is_not_asked_of_the_one_loaded_after_a_cancel() -> None:
+    sitting = Sitting(answering=True).start()
+    sitting.session.complete(PROMPT)
+    sitting.worker.answer = None
+    sitting.session.use("gpt2")
+    sitting.session.ended(WorkerExit(None, None, fault="you restarted it"))
+    sitting.start()
+    assert sitting.session.cancel()
+    other = msgspec.structs.replace(MODEL, name="gpt2")
+    sitting.session.handle(p.Loaded(request=sitting.last().request, model=other))
+    assert isinstance(sitting.last(), p.Load), "its tokens have other ids there"
+
+
 def test_a_circuit_from_a_file_is_read_without_a_worker() -> None:
     sitting = Sitting(opened=circuit())
     node = site_nodes(SITES[0])[0].id
