@@ -193,7 +193,6 @@ def _said(validation: Validation) -> Iterator[str]:
     for column in validation.columns:
         if column.refused:
             yield f"no curve of {words(column)}, at {_short(column)}: {column.refused}"
-    yield from validation.notes
 
 
 def _all_in(validation: Validation) -> Iterator[str]:
@@ -221,9 +220,10 @@ def render(validation: Validation, width: int) -> RenderableType:
         f"{validation.model.name} · {validation.model.dictionaries} · {validation.model.device}",
         f"prompt {visible(validation.prompt)}",
         f"metric {metric_words(validation.target)}, m(M) = {number(validation.metric_value)}",
-        "",
     )
-    parts: list[RenderableType] = [*(Text(line) for line in header), table(validation)]
+    parts: list[RenderableType] = [*(Text(line) for line in header)]
+    # before the numbers: whether they are of the circuit in the file is to be read first
+    parts += [*map(_item, validation.notes), Text(), table(validation)]
     for stand in STANDS:
         parts += _panel(validation, stand, max(NARROWEST, min(width, WIDEST)))
     drawn = {words(c): look(c) for c in validation.columns if c.curve is not None}

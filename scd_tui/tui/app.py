@@ -457,6 +457,10 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     def action_help(self) -> None:
         self.push_screen(HelpScreen(key_sections(self._keymap)))
 
+    def action_help_quit(self) -> None:
+        """What ctrl+c does where nothing is selected: say how to leave, as this app is left."""
+        self.session.say("q leaves the app")
+
     async def action_quit(self) -> None:
         self.exit(0)
 

@@ -40,6 +40,11 @@ def threshold(store: CircuitStore, look: Look) -> float:
     return look.least * store.largest_at_sites
 
 
+def threshold_words(least: float) -> str:
+    """A threshold as it is written: `0.381`, `0.00245`."""
+    return f"{least:.3g}"
+
+
 def next_level(look: Look, step: int) -> float:
     """The threshold that lies so many steps above this one, or below it; the last one at the ends."""
     here = bisect_left(LEVELS, look.least)

@@ -52,8 +52,10 @@ class Columns(msgspec.Struct, frozen=True):
         """Share out `width` cells; with `sites`, names have that of their site before them."""
         wide = width >= 56
         name = min(32, max(28 if sites and wide else 19, width // 3))
-        bar_cells = 5 if wide else 3
-        exact = NUMBER + 1 if wide else 0
+        # between the two there is room for a number or a bar, and the number says more
+        some = width >= 42
+        bar_cells = 5 if wide else 0 if some else 3
+        exact = NUMBER + 1 if some else 0
         label = max(0, width - name - (NUMBER + 2) - (bar_cells + 1) - exact)
         return cls(name, bar_cells, exact, label)
 

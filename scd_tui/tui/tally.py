@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from scd_tui.graph import parse_node
-from scd_tui.numbers import counted, signed
+from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.ink import Span, between, width_of
 from scd_tui.tui.item import Item
-from scd_tui.tui.look import ORDER_WORDS, threshold
+from scd_tui.tui.look import ORDER_WORDS, threshold, threshold_words
 from scd_tui.tui.paint import root_text, short_token
 from scd_tui.tui.rows import Rows
 
@@ -26,7 +26,7 @@ def tally(rows: Rows, width: int) -> list[Span]:
     if out.errors:
         parts.append(counted(out.errors, "error"))
     if look.least:
-        parts.append(f"{out.weak} below {signed(threshold(rows.store, look)).strip('+ ')}")
+        parts.append(f"{out.weak} below {threshold_words(threshold(rows.store, look))}")
     if rows.filter:
         parts.append(f"{counted(rows.hidden, 'row')} by the filter")
     known = rows.store.known

@@ -16,7 +16,7 @@ from scd_tui.history import View
 from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span
 from scd_tui.tui.item import Item
-from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold
+from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold, threshold_words
 from scd_tui.tui.outline import hidden_below
 from scd_tui.tui.paint import Columns, RowState, row
 from scd_tui.tui.place import restore, view_of
@@ -435,7 +435,7 @@ class CircuitTree(Pane):
         share = next_level(self.rows.look, step)
         self.look(least=share)
         least = threshold(self.rows.store, self.rows.look)
-        words = f"shown from {least:.4f} on, {100 * share:g}% of the largest effect"
+        words = f"shown from {threshold_words(least)} on, {100 * share:g}% of the largest effect"
         self.post_message(self.Told(words if share else "however weak, shown"))
 
     def action_errors(self) -> None:

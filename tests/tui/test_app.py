@@ -605,3 +605,12 @@ def test_the_feature_is_copied_as_text_and_a_link_leads_somewhere(
         ]
 
     run(test)
+
+
+def test_ctrl_c_says_how_this_app_is_left() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        assert app.session.message == "q leaves the app" and not app._notifications
+
+    run(test)
