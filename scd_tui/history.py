@@ -16,7 +16,7 @@ import msgspec
 
 from scd_tui.errors import InputError
 from scd_tui.files import write_private
-from scd_tui.graph import Circuit, Metric, NodeId, decode_circuit
+from scd_tui.graph import Circuit, Metric, ModelIdentity, NodeId, decode_circuit
 from scd_tui.text import visible, whole
 from scd_tui.wording import contrast_words
 
@@ -146,6 +146,12 @@ class History:
         """The prompts of all of them, the last first, each once."""
         return list(dict.fromkeys(entry.prompt for entry in self.entries()))
 
+    def given(self, model: ModelIdentity) -> str:
+        """How a model of this name, with these dictionaries, was named when it was loaded last; "" if
+        none is known. It says where a model lies that no name finds."""
+        wanted = (model.name, model.dictionaries)
+        return next((e.given for e in self.entries() if e.given and _model(e) == wanted), "")
+
     def last_model(self) -> str | None:
         """The model that was used last, as it was named. Reads one file: the app asks before its first
         frame."""
@@ -210,6 +216,10 @@ class History:
         if len(names) > self._keep:
             for entry in self.entries()[self._keep :]:
                 self.forget(entry.key)
+
+
+def _model(entry: Entry) -> tuple[str, str]:
+    return entry.model, entry.dictionaries
 
 
 def _view(line: bytes) -> View | None:

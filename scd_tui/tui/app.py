@@ -218,7 +218,11 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
 
     async def _remember(self) -> None:
         """What was asked in earlier sittings: for the prompt line, and to go on with."""
-        entries = await asyncio.to_thread(self.keeper.history.entries)
+        history, circuit = self.keeper.history, self.session.store.circuit
+        if circuit is not None:
+            given = await asyncio.to_thread(history.given, circuit.model)
+            self.session.lies(circuit.model, given)
+        entries = await asyncio.to_thread(history.entries)
         self.main.prompt_line.remember(entry.prompt for entry in entries)
         if self._first_prompt is None and self.session.prompt is None:
             self.main.circuit_tree.welcome_back(offer(entries, time.time()))
@@ -337,6 +341,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     async def _recalled(self, store: CircuitStore) -> None:
         if (kept := await self.keeper.recall(store)) is not None:
             self.labelling.learn(kept.circuit)
+            self.session.lies(kept.circuit.model, kept.entry.given)
             self.main.circuit_tree.recalled(store, kept.view)
             self.labelling.look_up_new()
             self.main.draw_lines()

@@ -171,11 +171,12 @@ class Keeper:
         # What was done last may not have been told yet when the app is left.
         if not moment.dirty and self._written.get(moment.of) == (view, store.marks):
             return
-        circuit = moment.circuit()
+        circuit, given = moment.circuit(), moment.given
         if not moment.known and (kept := self.history.find(circuit)) is not None:
             both = CircuitStore.of(circuit)
             both.recall(kept.circuit)
             circuit = both.snapshot() or circuit
             view = kept.view if view.untouched and kept.view is not None else view
-        self.history.save(circuit, view, moment.given)
+            given = given or kept.entry.given
+        self.history.save(circuit, view, given)
         self._written[moment.of] = (view, store.marks)

@@ -49,6 +49,8 @@ def _worker(session: Session) -> list[Span]:
         return [("worker stopped", "bad")]
     if session.phase == "none":
         return [("from a file", "dim")]
+    if session.not_loaded:
+        return [("model not loaded: R tries it again", "warn")]
     if session.phase in ("starting", "loading"):
         return [("loading model…", "dim")]
     return []

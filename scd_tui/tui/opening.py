@@ -111,7 +111,10 @@ class Opening:
 
     async def _open_file(self, name: str) -> None:
         if (found := await self._file(name)) is not None:
-            self._show(*found, "", False)
+            circuit, view = found
+            # A file to pass on has no path in it, but it may be from here.
+            given = await asyncio.to_thread(self._keeper.history.given, circuit.model)
+            self._show(circuit, view, given, False)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""

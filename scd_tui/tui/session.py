@@ -188,14 +188,21 @@ class Session:
         """How just this model was named when it was loaded; "" if that is not known."""
         return self._given.get(_exactly(model), "")
 
+    def lies(self, model: ModelIdentity, given: str) -> None:
+        """Where a circuit's model lay when it was loaded last, for when it is wanted."""
+        if not given:
+            return
+        self._given.setdefault(_exactly(model), given)
+        if self.phase == "none" and self.model == model:
+            self.wanted_model = self._named(model)
+
     def open(self, circuit: Circuit, given: str = "") -> bool:
         """Show a circuit that was made before. The worker makes it again, if it has its model.
 
         `given` is how its model was named then, if that is known: a folder has no name to find it by.
         Returns whether another model is to be loaded for that: the worker is to be started again.
         """
-        if given:
-            self._given.setdefault(_exactly(circuit.model), given)
+        self.lies(circuit.model, given)
         self._stop_making()
         other = self.wanted_model != self._named(circuit.model)
         before = self._shown
@@ -266,6 +273,11 @@ class Session:
         if self.target_token is None or circuit is None or circuit.target.contrast is None:
             return None
         return circuit.target.contrast.token.id
+
+    @property
+    def not_loaded(self) -> bool:
+        """Whether the worker could not load the model that was wanted."""
+        return self.phase == "loading" and self._loading is None
 
     @property
     def running(self) -> bool:
@@ -580,6 +592,9 @@ class Session:
             return NOT_HERE
         if self.phase == "gone":
             return f"the worker stopped: R starts it again to {what}"
+        if self.not_loaded:
+            named = visible(self.wanted_model)
+            return f"{named} was not loaded: R tries it again, scd-tui --model says where it is"
         if self._making is not None or self._waiting is not None or self.phase != "ready":
             return "the circuit is still being made: enter again in a moment"
         return "this circuit is not in the worker: ctrl+r makes it again"
@@ -790,7 +805,8 @@ class Session:
             self._loading = None
             circuit = self.store.circuit
             if circuit is not None and self._has == self._named(circuit.model):
-                why += "; scd-tui --model, with where it is now, and then o, goes on with it"
+                how = "scd-tui --model, with where it is now, then o goes on with this"
+                why = f"{how} ({why})"
             self.say(f"the model was not loaded: {why}", "bad")
         elif event.request in (self._making, self._completing):
             refused = self._refused if event.request == self._making else self._asked[2]

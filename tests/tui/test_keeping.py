@@ -732,6 +732,54 @@ def test_a_model_of_a_folder_is_loaded_from_there_again(history: History, kept_p
     run(second, prompt=None, history=history, answering=from_a_folder, workers=workers)
 
 
+@pytest.mark.parametrize("way", ["O", "start"])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_model_of_a_file_is_looked_for_where_it_lay(
+    history: History, tmp_path: Path, way: str, known: bool
+) -> None:
+    """Another question to the same model was kept: that says where it is."""
+    mine = msgspec.structs.replace(MODEL, name="mine", dictionaries="own")
+    made = msgspec.structs.replace(circuit(prompt="of a file"), model=mine)
+    # Its own record does not say, as those that were written by older versions.
+    history.save(made, View())
+    (tmp_path / "one.json").write_bytes(encode_circuit(made))
+    if known:
+        other = msgspec.structs.replace(circuit(), model=mine)
+        history.save(other, View(), given="/there/mine:/there/own")
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("tab", *(("O", "enter") if way == "O" else "R"))
+        await settle(pilot)
+        (load,) = workers[-1].of(p.Load)
+        assert load.model == ("/there/mine:/there/own" if known else "mine:own")  # type: ignore[attr-defined]
+        node = site_nodes(SITES[-1])[0].id
+        assert app.main.circuit_tree.jump_to_node(node)
+        if not known:
+            assert "scd-tui --model, with where it is now, then o" in app.session.message
+        await pilot.press("x")
+        await settle(pilot)
+        if known:
+            assert app.session.prompt == "of a file" and workers[-1].of(p.Ablate)
+            assert app.session.store.nodes[node].exact == 1.21
+        else:
+            assert app.session.message.startswith("mine:own was not loaded: R tries it again")
+            assert "model not loaded" in dump(app) and "loading model" not in dump(app)
+
+    opened = made if way == "start" else None
+    run(
+        test,
+        prompt=None,
+        history=history,
+        circuit=opened,
+        save_to=tmp_path,
+        answering=from_a_folder,
+        workers=workers,
+    )
+    given = "/there/mine:/there/own" if known else ""
+    assert {entry.given for entry in history.entries()} == {given}, "and not forgotten"
+
+
 def test_a_file_is_opened_by_its_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_bytes(encode_circuit(circuit(prompt="in one")))
     (tmp_path / "spoilt.json").write_text("{}")
