@@ -78,6 +78,29 @@ def test_a_newcomer_s_first_minutes(terminal: Terminal) -> None:
     terminal.wait("left with 0")
 
 
+@pytest.mark.parametrize("key", ["", "?"], ids=["main", "help"])
+def test_the_whole_screen_comes_back_from_the_shell(tmp_path: Path, key: str) -> None:
+    program = Path(sys.executable).with_name("scd-tui")
+    terminal = Terminal(tmp_path, 120, 35, "sh", "-c", "PS1='shell> ' exec bash --norc -i")
+    try:
+        terminal.wait("shell>")
+        terminal.type(str(program))
+        terminal.press("Enter")
+        terminal.wait("Prompt", "leaves the prompt line", "gate ✓")
+        terminal.press("Tab", *key)
+        terminal.settle()
+        before = terminal.screen()
+        terminal.press("C-z")
+        terminal.wait("shell>", "Stopped")
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait("Prompt")
+        terminal.settle()
+        assert terminal.screen() == before
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize("terminal", [(80, 24)], indirect=True)
 def test_one_pane_at_a_time_in_a_small_terminal(terminal: Terminal) -> None:
     terminal.wait("Prompt")

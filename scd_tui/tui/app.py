@@ -193,7 +193,12 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     def on_mount(self) -> None:
         self.main.set_class(not self._colour, "-no-color")
         self._listen_for_signals()
+        self.app_resume_signal.subscribe(self, self._resumed)
         self.call_after_refresh(self._begin)
+
+    def _resumed(self, app: object) -> None:
+        """Back from the shell, the terminal has none of what was drawn."""
+        self.refresh()
 
     def _begin(self) -> None:
         """The first frame has been drawn: now start what takes time."""
