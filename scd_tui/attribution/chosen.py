@@ -35,7 +35,7 @@ def chosen_curves(
     loaded, attribution = explanation.loaded, explanation.attribution
     chosen = [ref for node in dict.fromkeys(nodes) if (ref := parse_node(node)).kind == "feature"]
     if not chosen:
-        raise InputError("a curve is of features, and none is pinned: pin some first")
+        raise InputError("a curve is of features, and none is chosen: pin some first")
     count, sites = len(chosen), loaded.dictionaries
     sizes = list(range(count + 1)) if count <= EVERY_SIZE else sizes_up_to(count)
     orders: dict[Order, list[dict[Site, Ranked]]] = {

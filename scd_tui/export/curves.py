@@ -79,7 +79,7 @@ def words(column: Column) -> str:
     order = {
         "effect": "by |effect|",
         "random": "in random order",
-        "chosen": "that are pinned, by |effect|",
+        "chosen": "that were chosen, by |effect|",
     }[column.order]
     if column.nodes == "neurons":
         return f"MLP neurons {order}"

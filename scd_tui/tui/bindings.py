@@ -117,7 +117,7 @@ def tree_keys() -> list[BindingType]:
         key("tree.subtree", "X", "app.ablate_subtree", "ablate it and all rows below it", "X"),
         key("tree.together", "A", "app.ablate_pinned", "ablate all that is pinned together", "A"),
         key("tree.scale", "asterisk", "app.scale", "scale the node from 0 to 10 times", "*"),
-        key("tree.curve", "V", "app.curve", "validation curve of what is pinned", "V"),
+        key("tree.curve", "V", "app.curve", "validation curve of what is pinned, or of a supernode", "V"),
         key("tree.unfold_all", "E", "unfold_all", "unfold every site", "E"),
         key("tree.fold_all", "C", "fold_all", "fold every site", "C"),
         key("tree.filter", "slash", "filter", "filter by name, token or explanation", "/"),

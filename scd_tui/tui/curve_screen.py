@@ -101,7 +101,7 @@ class CurveScreen(TextScreen):
 
     def __init__(self, columns: Sequence[Column]) -> None:
         count = columns[0].count
-        features, do = counted(count, "pinned feature"), "does" if count == 1 else "do"
+        features, do = counted(count, "chosen feature"), "does" if count == 1 else "do"
         super().__init__(f"What {features} {do} alone", "esc closes", pane="curves", wide=True)
         self._columns = columns
         self._width = 0

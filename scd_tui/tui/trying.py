@@ -10,6 +10,7 @@ from textual.screen import Screen
 from scd_tui.graph import Completion
 from scd_tui.tui.ask import AskScreen, Texts
 from scd_tui.tui.choice import Choice
+from scd_tui.tui.outline import members
 from scd_tui.tui.scaling import FACTORS, ScaleScreen
 from scd_tui.tui.store import removable
 from scd_tui.worker.protocol import (
@@ -119,17 +120,19 @@ class Trying(App[int]):
     # --- curves -------------------------------------------------------------------------------
 
     def action_curve(self) -> None:
-        """Measure what the pinned features carry alone."""
-        pins = self.session.store.marks.pins
-        if not pins:
-            self.session.say("pin features first (a)", "warn")
+        """Measure what the pinned features carry alone, or those of the supernode under the cursor."""
+        item, store = self.main.circuit_tree.current, self.session.store
+        grouped = item is not None and item.kind == "super"
+        nodes = members(item, store) if item is not None and grouped else store.marks.pins
+        if not nodes:
+            self.session.say("pin features first (a), or put the cursor on a supernode", "warn")
             return
 
         def found(event: Event) -> None:
             if isinstance(event, CurvesFound):
                 self.run_worker(self._show_curves(event), group="curves", exclusive=True)
 
-        self.session.experiments.ask_of_circuit(Curves, found, "curves", nodes=pins)
+        self.session.experiments.ask_of_circuit(Curves, found, "curves", nodes=nodes)
 
     async def _show_curves(self, event: CurvesFound) -> None:
         # the library that draws takes a while to import

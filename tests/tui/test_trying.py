@@ -87,12 +87,28 @@ def test_the_curve_of_what_is_pinned_is_drawn() -> None:
         (request,) = workers[0].of(p.Curves)
         assert set(request.nodes) == set(app.session.store.marks.pins)  # type: ignore[attr-defined]
         text = dump(app)
-        assert "What 2 pinned features do alone" in text
+        assert "What 2 chosen features do alone" in text
         assert "faithfulness by number of nodes, errors kept" in text
-        assert "◆ features that are pinned" in text and "0.90 faithful, 0.20 without" in text
+        assert "◆ features that were chosen" in text and "0.90 faithful, 0.20 without" in text
         assert all(cell_len(line) == 140 for line in text.splitlines())
         await press(pilot, "escape")
         assert len(app.screen_stack) == 1
+
+    run(test, workers=workers)
+
+
+def test_the_curve_of_a_supernode_is_drawn_from_its_row() -> None:
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "g", "j", "j", "a", "j", "a", "U", *"both", "enter")
+        (group,) = app.session.store.marks.supernodes
+        rows = app.main.circuit_tree.rows.visible
+        place = next(n for n, item in enumerate(rows) if item.kind == "super")
+        app.main.circuit_tree.jump(place)
+        await press(pilot, "V")
+        (request,) = workers[0].of(p.Curves)
+        assert request.nodes == group.nodes
 
     run(test, workers=workers)
 
