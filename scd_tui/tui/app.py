@@ -459,9 +459,9 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         self.labelling.try_again()
 
     def action_restart(self) -> None:
-        self.session.say("")
         if self._worker is not None and self._worker.running:
             self.session.ended(WorkerExit(None, None, fault="you restarted it"))
+        self.session.say("")
         self._start_worker()
 
     def action_help(self) -> None:

@@ -19,7 +19,7 @@ from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
 from scd_tui.tui.detail import describe, peek, question_spans, title
 from scd_tui.tui.hints import Focus, Now, first_keys, hints
-from scd_tui.tui.ink import Span, between, width_of
+from scd_tui.tui.ink import Span, between, width_of, wrap
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.lines import header, last_words, prompt_count, status
 from scd_tui.tui.paint import heading, root_text
@@ -28,7 +28,7 @@ from scd_tui.tui.records import RecordState
 from scd_tui.tui.session import Session
 from scd_tui.tui.tally import crumbs, tally
 from scd_tui.tui.text_pane import TextPane
-from scd_tui.tui.tree import CircuitTree
+from scd_tui.tui.tree import CircuitTree, nothing_has
 from scd_tui.tui.view import Bar, Pane, PaneTitle
 
 PANES = ("completions", "circuit", "feature")
@@ -224,7 +224,7 @@ class MainScreen(Screen[None]):
         circuit = session.store.circuit
         below: list[Span] = []
         if circuit is not None and circuit.prompt == session.prompt:
-            below = [("metric ", "dim"), (circuit.target.metric, "key"), (" ", "text")]
+            below = [("metric ", "dim"), (circuit.target.metric, "key"), (": ", "dim")]
             below += question_spans(circuit)
         self.completions.show(
             session.completions, session.target_token, session.contrast_token, below
@@ -258,7 +258,9 @@ class MainScreen(Screen[None]):
             width = self.size.width - 2
             self.bar("peek").show(*peek(item, store, label, width, PEEK_LINES))
         if item is None:
-            self.feature.show([])
+            text = tree.rows.filter
+            words = wrap(nothing_has(text), self.feature.text_width) if text else []
+            self.feature.show(words)
             return
         state = RecordState() if item.node is None else self._labelling.state(item.node)
         lines = describe(item, store, state, label, self.feature.text_width)

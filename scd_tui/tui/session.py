@@ -281,7 +281,12 @@ class Session:
 
     @property
     def running(self) -> bool:
-        """Whether a request is unfinished that `cancel` would end."""
+        """Whether a request is unfinished."""
+        return self.phase not in ("none", "gone") and self._unfinished
+
+    @property
+    def _unfinished(self) -> bool:
+        """Whether `cancel` would end anything, be it only what waits for a worker."""
         return bool(
             self._making
             or self._completing
@@ -311,7 +316,7 @@ class Session:
 
     def ended(self, how: WorkerExit) -> None:
         """The worker is gone. All that is shown stays; what it was doing is to be asked again."""
-        unfinished = self.running or self._loading is not None
+        unfinished = self._unfinished or self._loading is not None
         if self._completing is not None:
             self._waiting = self._asked
         elif self._making is not None and self.prompt is not None:
@@ -319,7 +324,7 @@ class Session:
         self.phase, self.exit, self.busy = "gone", how, None
         self._forget_requests("the worker stopped: R starts it again")
         what = " with a request unfinished" if unfinished else ""
-        self.say(f"the worker {how.reason}{what}", "bad")
+        self.say(f"the worker {how.reason}{what}: R starts it again", "bad")
         self._notice(Change.STATUS)
 
     def could_not_start(self, why: str) -> None:
@@ -378,7 +383,7 @@ class Session:
     def attribute(self, choice: Choice, refused: Refused | None = None) -> None:
         """Ask for the circuit behind a completion of the prompt; the newest request wins."""
         if self.prompt is None:
-            self.say("type a prompt first", "warn")
+            self.say_no_prompt()
             return
         if self.phase != "ready" or self._has != self.wanted_model:
             self.complete(self.prompt, choice, refused)
@@ -402,6 +407,17 @@ class Session:
         self._making = number
         self.busy = Busy(number, "attributing")
         self.say("")
+
+    def say_no_prompt(self) -> None:
+        """Say why there is no prompt yet to ask anything of."""
+        if self._completing is not None:
+            self.say("the prompt is still being read", "warn")
+        elif self._waiting is None:
+            self.say("type a prompt first", "warn")
+        elif self.phase in ("starting", "loading"):
+            self.say("the model is still being loaded", "warn")
+        else:
+            self.say("the prompt waits for the model: R loads it", "warn")
 
     def _is_shown(self, choice: Choice) -> bool:
         """Whether this is the circuit on the screen: making it again changes no row of it."""
@@ -534,7 +550,7 @@ class Session:
 
     def cancel(self) -> bool:
         """Give up on what runs. Returns whether anything did."""
-        if not self.running:
+        if not self._unfinished:
             return False
         self._given_up |= bool(self._making or self._completing or self._waiting)
         self._waiting = None

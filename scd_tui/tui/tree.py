@@ -13,12 +13,13 @@ from textual.timer import Timer
 
 from scd_tui.graph import NodeId
 from scd_tui.history import View
+from scd_tui.text import visible
 from scd_tui.tui.bindings import tree_keys
-from scd_tui.tui.ink import Line, Span
+from scd_tui.tui.ink import Line, Span, wrap
 from scd_tui.tui.item import Item
 from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold, threshold_words
 from scd_tui.tui.outline import hidden_below
-from scd_tui.tui.paint import Columns, RowState, row
+from scd_tui.tui.paint import Columns, RowState, quoted, row
 from scd_tui.tui.place import restore, view_of
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
@@ -35,6 +36,12 @@ WELCOME: tuple[Line, ...] = (
     (("  p", "key"), ("   chooses from the prompt sets", "dim")),
     (("  ?", "key"), ("   shows every key", "dim")),
 )
+
+
+def nothing_has(text: str) -> Line:
+    """Said where a filter finds nothing."""
+    words: Span = (f"no row has {quoted(visible(text))}: ", "dim")
+    return (words, ("esc", "key"), (" shows all", "dim"))
 
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -149,9 +156,18 @@ class CircuitTree(Pane):
         self.redraw(*(y for y, item in shown if self._computing(item)))
 
     def render_line(self, y: int) -> Strip:
-        if len(self.rows) or not 0 < y <= len(self.welcome):
+        width = self.scrollable_content_region.width
+        lines = () if len(self.rows) else self._instead(width)
+        if not 0 < y <= len(lines):
             return super().render_line(y)
-        return strip_of(self, self.welcome[y - 1], self.scrollable_content_region.width)
+        return strip_of(self, lines[y - 1], width)
+
+    def _instead(self, width: int) -> Sequence[Line]:
+        """What stands there while there are no rows."""
+        if not self.rows.filter or not self.rows.store.nodes:
+            return self.welcome
+        said = wrap(nothing_has(self.rows.filter), max(4, width - 4))
+        return [(("  ", "text"), *line) for line in said]
 
     # --- what the app tells it ----------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class Trying(App[int]):
         """All that can be asked of the prompt, in one panel."""
         session = self.session
         if session.prompt is None:
-            session.say("type a prompt first", "warn")
+            session.say_no_prompt()
             return
         self._ask_panel()
 

@@ -421,7 +421,29 @@ def test_the_palette_runs_an_action_of_another_pane() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)])
+def test_a_filter_that_finds_nothing_says_so_and_not_that_there_is_no_circuit(
+    size: tuple[int, int],
+) -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("2", "slash", *"zzqq")
+        await settle(pilot)
+        text = dump(app)
+        assert 'no row has "zzqq": esc shows all' in text and "Type a prompt" not in text
+        assert "0 match" in text and "rows hidden" in text
+        await pilot.press("escape", "3")
+        await settle(pilot)
+        assert "zzqq" not in dump(app)
+        await pilot.press("2", "slash", *"zzqq", "enter", "3")
+        await settle(pilot)
+        assert 'no row has "zzqq": esc shows all' in dump(app), "also where features are read"
+
+    run(test, size)
+
+
 def test_the_bottom_line_names_the_keys_that_apply_now() -> None:
+    workers: list[FakeWorker] = []
+
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         async def bottom(*keys: str) -> str:
             await pilot.press(*keys)
@@ -437,8 +459,15 @@ def test_the_bottom_line_names_the_keys_that_apply_now() -> None:
         assert "esc end the filter" in await bottom("enter")
         app.set_keymap({"node.ablate": "ctrl+x"})
         assert "^x ablate" in await bottom("escape", "j", "j")
+        workers[0].answer = None
+        app.session.complete("another")
+        assert "esc cancel" in await bottom("1", "2")
+        workers[0].die()
+        line = await bottom("1", "2")
+        assert "unfinished: R starts it again" in line
+        assert "esc cancel" not in line, "nothing runs"
 
-    run(test)
+    run(test, workers=workers)
 
 
 def test_a_prompt_is_picked_from_the_sets_with_its_target_and_contrast(

@@ -180,6 +180,14 @@ def test_a_question_that_waited_for_the_model_is_there_to_be_mended_too() -> Non
     run(test, workers=workers)
 
 
+def test_before_the_model_is_loaded_the_panel_says_that_it_is_not() -> None:
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "t")
+        assert "the model is still being loaded" in dump(app) and len(app.screen_stack) == 1
+
+    run(test, answering=None)
+
+
 @pytest.mark.parametrize("size", [(60, 20), (140, 40)])
 def test_a_long_reason_is_said_to_its_end(size: tuple[int, int]) -> None:
     def refusing(worker: FakeWorker, request: p.Request) -> None:

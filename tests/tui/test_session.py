@@ -81,6 +81,21 @@ def site_done(sitting: Sitting, number: int, site: int) -> None:
     sitting.session.handle(done)
 
 
+def test_what_there_is_no_prompt_for_is_told_truly() -> None:
+    sitting = Sitting().start()
+    sitting.session.next_metric()
+    assert sitting.session.message == "type a prompt first"
+    sitting.session.complete(PROMPT)
+    sitting.session.next_metric()
+    assert sitting.session.message == "the model is still being loaded"
+    sitting.session.handle(p.Loaded(request=1, model=MODEL))
+    sitting.session.next_metric()
+    assert sitting.session.message == "the prompt is still being read"
+    sitting.worker.die()
+    sitting.session.next_metric()
+    assert sitting.session.message == "the prompt waits for the model: R loads it"
+
+
 def test_a_prompt_given_before_the_model_is_loaded_runs_once_it_is() -> None:
     sitting = Sitting()
     sitting.start()
@@ -238,7 +253,7 @@ def test_a_dead_worker_leaves_all_on_the_screen_and_a_new_one_does_it_again() ->
     assert sitting.session.phase == "gone"
     assert sitting.session.store is store
     assert store.upstream_state(pending) == "failed"
-    assert "SIGKILL with a request unfinished" in sitting.session.message
+    assert "SIGKILL with a request unfinished: R starts it again" in sitting.session.message
     sitting.worker.answer = answer
     sitting.start()
     assert sitting.session.phase == "ready"
