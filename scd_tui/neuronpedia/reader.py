@@ -261,7 +261,9 @@ class Reader:
         with self._changed:
             denied = {f for f, entry in entries.items() if self._denies(f, entry)}
             entries = {
-                f: e for f, e in entries.items() if f not in denied and self._adds(f, e, now)
+                f: self._with_what_was_seen(f, e)
+                for f, e in entries.items()
+                if f not in denied and self._adds(f, e, now)
             }
             self._known.update(entries)
             if denied:
@@ -287,6 +289,19 @@ class Reader:
         """Whether an answer says no less than what is known: two can be under way at once."""
         known = self._known.get(feature)
         return known is None or known.stale(now) or entry.rank >= known.rank
+
+    def _with_what_was_seen(self, feature: Feature, entry: Entry) -> Entry:
+        """An answer in brief, with the activations of a full record that it is fresher than.
+
+        All of it is asked for when the feature is opened, but that may fail, and then they were lost.
+        """
+        known = self._known.get(feature)
+        if known is None or known.record is None or entry.record is None:
+            return entry
+        if known.rank <= entry.rank:
+            return entry
+        record = msgspec.structs.replace(entry.record, activations=known.record.activations)
+        return msgspec.structs.replace(entry, record=record)
 
     def _client_to_ask(self) -> Asks:
         # Not under the lock that callers take: what the client is made of has to be imported.

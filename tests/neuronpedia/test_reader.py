@@ -245,6 +245,30 @@ def test_stale_entries_are_shown_at_once_and_refreshed_behind(
     later.reader.close()
 
 
+def test_a_fresh_label_does_not_cost_the_activations_that_were_seen(
+    service: Running, bench: Bench, tmp_path: Path
+) -> None:
+    bench.reader.open(named(1))
+    bench.until(lambda: named(1) in bench.told and bench.told[named(1)].depth == "full")
+    seen = bench.told[named(1)].record
+    assert seen is not None and len(seen.activations) > 1
+    written(service, tmp_path / "np", named(1))
+    bench.reader.close()
+    later = Bench(service, tmp_path / "np")
+    later.clock.passed = 40 * DAY
+    later.reader.want([named(1)])
+    later.until(
+        lambda: named(1) in later.told and not later.told[named(1)].stale(later.clock.time())
+    )
+    fresh = later.told[named(1)]
+    assert fresh.depth == "brief" and fresh.record is not None
+    assert fresh.record.activations == seen.activations
+    # it is not taken for the whole: opened, it is asked for again
+    later.reader.open(named(1))
+    later.until(lambda: later.told[named(1)].depth == "full")
+    later.reader.close()
+
+
 FAULTS = [
     (loopback.error_page, "server", "has a fault (HTTP 500)"),
     (loopback.limited, "limited", "limits the rate"),
