@@ -497,6 +497,12 @@ class Circuit(Record, frozen=True, kw_only=True):
         """How many nodes it has; the metric itself, its root, is not counted."""
         return sum(node.id != self.target.root for node in self.nodes)
 
+    @property
+    def said(self) -> tuple[Token, ...]:
+        """What the model itself went on with after the prompt, before the target."""
+        count = len(self.tokens)
+        return self.tokens[count - self.forced : count - len(self.target.later)]
+
     def with_exact(self, exact: dict[NodeId, float]) -> "Circuit":
         """The same circuit with measured effects filled in for the nodes named in `exact`."""
         nodes = tuple(

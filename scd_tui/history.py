@@ -18,7 +18,7 @@ from scd_tui.errors import InputError
 from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Metric, ModelIdentity, NodeId, decode_circuit
 from scd_tui.text import visible, whole
-from scd_tui.wording import contrast_words
+from scd_tui.wording import contrast_words, place_words
 
 Step = tuple[int, str]
 By = Literal["site", "token", "effect"]
@@ -74,7 +74,8 @@ class Entry(msgspec.Struct, frozen=True):
     """What a list shows of a past circuit. `when` is in seconds since 1970, `target` is in words.
 
     `given` is how its model was named when it was loaded, which can be a folder's path.
-    `contrast_prompt` is "" where there is none, and in files from before it was kept here.
+    `contrast_prompt` is "" where there is none, and in files from before it was kept here; so is `place`,
+    where the target is read, if that is not right after the prompt.
     """
 
     key: str
@@ -88,6 +89,7 @@ class Entry(msgspec.Struct, frozen=True):
     marked: int = 0
     given: str = ""
     contrast_prompt: str = ""
+    place: str = ""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -199,6 +201,7 @@ class History:
             nodes=circuit.size,
             given=given,
             contrast_prompt=circuit.contrast_prompt or "",
+            place=place_words(circuit),
         )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from scd_tui.graph import Circuit, Settings, Target, Token
-from scd_tui.numbers import signed
+from scd_tui.numbers import counted, signed
 from scd_tui.text import visible, whole
 
 
@@ -34,6 +34,15 @@ def contrast_text(circuit: Circuit) -> str:
     if circuit.contrast_prompt is None:
         return ""
     return joined(circuit.contrast_tokens)
+
+
+def place_words(circuit: Circuit) -> str:
+    """Where the target is read, if not right after the prompt, and else ""."""
+    target = circuit.target
+    if circuit.said:
+        return f"after {counted(len(circuit.said), 'more token')}"
+    last = len(circuit.tokens) - 1 - len(target.later)
+    return "" if target.position == last else f"at position {target.position}"
 
 
 def differing(prompt: str, other: str) -> str:

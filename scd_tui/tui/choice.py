@@ -39,16 +39,15 @@ class Choice(msgspec.Struct, frozen=True):
 def choice_of(circuit: Circuit) -> Choice:
     """The choice that a circuit answers, its tokens by their ids."""
     target = circuit.target
-    # what stands between the prompt and the target's first token was the model's own continuation
-    said = circuit.forced - len(target.later)
+    said = len(circuit.said)
     last = len(circuit.tokens) - 1 - len(target.later)
     contrasts = [step.contrast for step in target.steps if step.contrast is not None]
     return Choice(
         target=_ids([step.target for step in target.steps]),
         contrast=_ids(contrasts) if contrasts and not target.contrast_is_default else None,
         metric=target.metric,
-        position=None if said > 0 or target.position == last else target.position,
-        continuation=said + 1 if said > 0 else None,
+        position=None if said or target.position == last else target.position,
+        continuation=said + 1 if said else None,
         contrast_prompt=circuit.contrast_prompt,
         settings=circuit.settings,
     )

@@ -28,6 +28,7 @@ from scd_tui.wording import (
     contrast_text,
     contrast_value_words,
     contrast_words,
+    joined,
     likeliest_words,
     settings_words,
 )
@@ -376,6 +377,8 @@ def metric_spans(target: Target) -> list[Span]:
 def question_spans(circuit: Circuit) -> list[Span]:
     """The metric, the prompt that it is held against, and what else was set."""
     spans = metric_spans(circuit.target)
+    if circuit.said:
+        spans += [(", after ", "text"), (quoted(joined(circuit.said)), "token")]
     if against := contrast_text(circuit):
         spans += [(", less what each node writes in ", "text"), (quoted(against), "token")]
     if words := settings_words(circuit.settings):

@@ -30,6 +30,7 @@ from scd_tui.tui.tally import crumbs, tally
 from scd_tui.tui.text_pane import TextPane
 from scd_tui.tui.tree import CircuitTree, nothing_has
 from scd_tui.tui.view import Bar, Pane, PaneTitle
+from scd_tui.wording import place_words
 
 PANES = ("completions", "circuit", "feature")
 NARROW = 100
@@ -226,6 +227,8 @@ class MainScreen(Screen[None]):
         if circuit is not None and circuit.prompt == session.prompt:
             below = [("metric ", "dim"), (circuit.target.metric, "key"), (": ", "dim")]
             below += question_spans(circuit)
+            if not circuit.said and (place := place_words(circuit)):
+                below.append((f", {place}", "text"))
         self.completions.show(
             session.completions, session.target_token, session.contrast_token, below
         )

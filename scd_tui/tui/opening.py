@@ -163,11 +163,17 @@ def against(prompt: str, contrast_prompt: str, width: int) -> Span:
     return before + quoted(text), "dim"
 
 
+def _place(entry: Entry) -> Line:
+    """Where its target is read, before the prompt, which may be cut."""
+    return ((f"{visible(entry.place)}: ", "dim"),) if entry.place else ()
+
+
 def past_line(entry: Entry, now: float, width: int | None = None) -> Line:
     """One line of the list of past circuits; in `width` cells both prompts give way to each other."""
     first: Line = (
         (pad(ago(now - entry.when), 11), "dim"),
         (pad(visible(entry.target), 26) + " ", "towards"),
+        *_place(entry),
     )
     last = f"  {entry.metric} · {visible(entry.model)} · {counted(entry.nodes, 'node')}"
     prompt = visible(entry.prompt)
@@ -193,6 +199,7 @@ def offer(entries: Sequence[Entry], now: float) -> list[Line]:
 def _offered(entry: Entry, now: float) -> list[Line]:
     line: Line = (
         (f"      {ago(now - entry.when):10} ", "dim"),
+        *_place(entry),
         (cut_start(visible(entry.prompt), 32), "text"),
         (f" → {cut(visible(entry.target), 24)}", "towards"),
     )

@@ -13,6 +13,7 @@ from scd_tui.graph import Settings
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.ask import AskScreen, Texts, chosen, texts_of
 from scd_tui.tui.choice import Choice
+from scd_tui.tui.ink import plain
 from scd_tui.worker import protocol as p
 
 
@@ -122,6 +123,9 @@ def test_the_likeliest_is_that_of_the_place_that_is_asked_now(place: str) -> Non
     async def test(app: ScdApp, pilot: Pilot[int]) -> None:
         await press(pilot, "t", *tabs, "3", "enter")
         assert 'Circuit for " nature"' in dump(app)
+        pane = plain(app.main.completions._below)
+        said = {"position": ", at position 3", "continuation": ', after " question way"'}[place]
+        assert said in pane
         await press(pilot, "t", "home", "ctrl+k", *tabs, "home", "ctrl+k", "enter")
         request = asked(workers[0])
         assert (request.continuation, request.position) == (None, None)

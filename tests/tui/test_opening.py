@@ -26,6 +26,26 @@ def test_a_line_says_against_which_prompt_the_circuit_is() -> None:
     assert "against" not in plain(past_line(PLAIN, 60.0))
 
 
+def test_circuits_of_one_prompt_that_are_read_elsewhere_are_told_apart(tmp_path: Path) -> None:
+    made = circuit()
+    target = msgspec.structs.replace(made.target, position=len(made.tokens) + 1)
+    continued = msgspec.structs.replace(
+        made, tokens=(*made.tokens, *made.tokens[:2]), forced=2, target=target
+    )
+    inside = msgspec.structs.replace(made, target=msgspec.structs.replace(target, position=5))
+    history = History(tmp_path / "circuits")
+    places = []
+    for one in (made, inside, continued):
+        history.save(one, View())
+        entry = history.entries()[0]
+        places.append(entry.place)
+        assert (f"{entry.place}: " if entry.place else "") + made.prompt in plain(
+            past_line(entry, entry.when)
+        )
+        assert entry.place in plain(offer([entry], entry.when)[1])
+    assert places == ["", "at position 5", "after 2 more tokens"]
+
+
 def cut_quoted(held: str) -> str:
     """What is said of the contrast prompt where it is cut to the width of `held`."""
     return f'"{cut("…key that the man holds", cell_len(held) - 2)}"'
