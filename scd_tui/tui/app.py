@@ -34,12 +34,13 @@ from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
 from scd_tui.tui.modals import HelpScreen, PromptPicker
 from scd_tui.tui.models import Models
+from scd_tui.tui.notices import Change, Notice
 from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
 from scd_tui.tui.palette import Commands
 from scd_tui.tui.records import NoRecords, RecordsOf
 from scd_tui.tui.reopening import Reopening
-from scd_tui.tui.session import Change, Notice, Session
+from scd_tui.tui.session import Session
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.thin import thinning

@@ -6,7 +6,8 @@ from scd_tui.graph import Circuit, Trust
 from scd_tui.numbers import counted, in_bytes, meter, percent
 from scd_tui.text import visible
 from scd_tui.tui.ink import Ink, Line, Span, between, width_of, wrap
-from scd_tui.tui.session import Fetching, Session
+from scd_tui.tui.notices import Fetching
+from scd_tui.tui.session import Session
 
 PROGRESS_CELLS = 12
 DEATH_LINES = 4

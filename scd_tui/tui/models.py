@@ -19,7 +19,8 @@ from scd_tui.tui.bindings import download_keys
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
 from scd_tui.tui.lines import download_progress
-from scd_tui.tui.session import Change, Fetching, Notice, Session
+from scd_tui.tui.notices import Change, Fetching, Notice
+from scd_tui.tui.session import Session
 from scd_tui.tui.view import Bar
 
 NAME_CELLS, LEAST_NAME_CELLS = 40, 20

@@ -21,8 +21,8 @@ from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Line, Span, cut, cut_start, pad, width_of
 from scd_tui.tui.keeping import Keeper
+from scd_tui.tui.notices import Level
 from scd_tui.tui.paint import quoted
-from scd_tui.tui.session import Level
 from scd_tui.wording import differing
 
 OFFERED = 3

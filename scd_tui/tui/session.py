@@ -5,9 +5,7 @@ the screen reads its state. The newest attribution wins: an older one is cancell
 after that is dropped. Nothing that was shown is lost to a request that fails.
 """
 
-import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -24,10 +22,11 @@ from scd_tui.graph import (
     Token,
     parse_node,
 )
-from scd_tui.history import key_of
 from scd_tui.text import visible
 from scd_tui.tui.choice import Choice, choice_of
 from scd_tui.tui.experiments import Experiments
+from scd_tui.tui.notices import Busy, Change, Fetching, Level, Notice
+from scd_tui.tui.shown import Shown, Turns
 from scd_tui.tui.store import CircuitStore
 from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import (
@@ -57,73 +56,13 @@ from scd_tui.worker.protocol import (
 
 Phase = Literal["none", "starting", "loading", "ready", "gone"]
 """`none`: no worker was wanted, as for a circuit from a file."""
-Level = Literal["info", "good", "warn", "bad"]
 
 Refused = Callable[[str], None]
 """Is told why no circuit was made of a question."""
 Asked = tuple[str, Choice, Refused | None]
 """A question of a prompt."""
 
-KEPT_QUESTIONS = 20
-"""Circuits that one can go back to."""
 NOT_HERE = "not in this file: R starts the model to compute it"
-
-
-class Change(enum.Enum):
-    """What of the session is new."""
-
-    STATUS = enum.auto()
-    COMPLETIONS = enum.auto()
-    CIRCUIT = enum.auto()
-    """Another store is shown."""
-    GREW = enum.auto()
-    """The same store has more nodes or sites."""
-    UPSTREAM = enum.auto()
-    """`Notice.node` has another upstream state."""
-    VALUES = enum.auto()
-    """Numbers of nodes changed, the rows did not."""
-    DETAIL = enum.auto()
-    """More is known of `Notice.node`, or of any where it is None."""
-
-
-class Notice(msgspec.Struct, frozen=True):
-    change: Change
-    node: NodeId | None = None
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A finished circuit that was on the screen, with the question that it answers.
-
-    `request` is the worker's number for it, None where the worker has it no more.
-    """
-
-    store: CircuitStore
-    request: int | None
-    prompt: str
-    tokens: tuple[Token, ...]
-    completions: tuple[Completion, ...]
-    choice: Choice
-
-
-class Busy(msgspec.Struct, frozen=True):
-    """The request that the progress line shows."""
-
-    request: int
-    stage: str
-    done: int = 0
-    total: int = 0
-
-
-@dataclass
-class Fetching:
-    """A download, which a thread does: `done` of `total` bytes, or files while it looks."""
-
-    reference: str
-    stage: str = "looking"
-    done: int = 0
-    total: int = 0
-    unwanted: bool = False
-    """Set to give up on it."""
 
 
 class Send(Protocol):
@@ -167,8 +106,7 @@ class Session:
         self.fetching: Fetching | None = None
         self._before: tuple[CircuitStore, int | None] | None = None
         self._shown: Shown | None = None
-        self._past: list[Shown] = []
-        self._future: list[Shown] = []
+        self._turns = Turns()
         # What was asked of which circuit: another may be shown when the answer comes.
         self._upstream: dict[int, tuple[CircuitStore, NodeId]] = {}
         self._ablations: dict[int, tuple[CircuitStore, NodeId]] = {}
@@ -211,7 +149,8 @@ class Session:
         self._circuit_request, self._waiting, self._given_up = None, None, False
         self.measured, self.partial = None, False
         self._open(circuit)
-        self._leave(before)
+        if before is not None:
+            self._turns.leave(before, self.store)
         self._notice(Change.CIRCUIT)
         self._notice(Change.COMPLETIONS)
         self.say("")
@@ -228,7 +167,7 @@ class Session:
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
         self.choice = choice_of(circuit)
-        earlier = self._earlier(circuit)
+        earlier = self._turns.find(circuit, self._shown)
         if earlier is None:
             self.store = CircuitStore.of(circuit)
         else:
@@ -338,8 +277,7 @@ class Session:
         # What there is of an unfinished circuit stays on the screen until it is cancelled.
         if self._before is not None:
             self._before = (self._before[0], None)
-        for shown in (self._past, self._future):
-            shown[:] = [msgspec.structs.replace(one, request=None) for one in shown]
+        self._turns.forget_requests()
         self._clear_pending(why)
 
     def _clear_pending(self, why: str) -> None:
@@ -451,46 +389,28 @@ class Session:
             *(self.tokens, self.completions, self.choice),
         )
 
-    def _earlier(self, circuit: Circuit) -> CircuitStore | None:
-        """What is known of the question that a circuit answers, if this sitting has shown it before."""
-        key = key_of(circuit)
-        shown = (one for one in (self._shown, *self._past, *self._future) if one is not None)
-        return next(
-            (one.store for one in shown if one.store.circuit and key_of(one.store.circuit) == key),
-            None,
-        )
-
-    def _leave(self, before: Shown | None) -> None:
-        """Have what was shown before for the past, each circuit once, and nothing to go forward to."""
-        if before is None or before.store is self.store:
-            return
-        past = (one for one in (*self._past, before) if one.store is not self.store)
-        self._past = list(past)[-KEPT_QUESTIONS:]
-        self._future.clear()
-
     @property
     def earlier(self) -> bool:
         """Whether there is a circuit to go back to."""
-        return bool(self._past)
+        return bool(self._turns.past)
 
     @property
     def later(self) -> bool:
-        return bool(self._future)
+        return bool(self._turns.future)
 
     def back(self) -> bool:
         """Show the circuit before this one again. Returns whether there was one."""
-        return self._turn(self._past, self._future)
+        return self.earlier and self._turn(self._turns.back)
 
     def forward(self) -> bool:
         """Undo `back`. Returns whether there was anything to undo."""
-        return self._turn(self._future, self._past)
+        return self.later and self._turn(self._turns.forward)
 
-    def _turn(self, where: list[Shown], other: list[Shown]) -> bool:
-        if not where or self._shown is None:
+    def _turn(self, to: Callable[[Shown], Shown]) -> bool:
+        if self._shown is None:
             return False
         self._stop_making()
-        other.append(msgspec.structs.replace(self._shown, request=self._circuit_request))
-        shown = where.pop()
+        shown = to(msgspec.structs.replace(self._shown, request=self._circuit_request))
         self._shown = shown
         self.store, self._circuit_request = shown.store, shown.request
         if shown.store.circuit is not None:
@@ -765,7 +685,7 @@ class Session:
 
     def _attributed(self, event: Attributed) -> None:
         again = self._again and event.circuit.target.root == self.store.root
-        earlier = None if again else self._earlier(event.circuit)
+        earlier = None if again else self._turns.find(event.circuit, self._shown)
         fresh = not again and (self._before is None or earlier is not None)
         if earlier is not None:
             if self._before is not None:  # marks can be put on what is in the making, too
@@ -782,8 +702,8 @@ class Session:
             answered = msgspec.structs.replace(answered, contrast=self.choice.contrast)
         self.choice = answered
         self._circuit_request, self._making, self._before = event.request, None, None
-        if not again:
-            self._leave(self._shown)
+        if not again and self._shown is not None:
+            self._turns.leave(self._shown, self.store)
         self._shown = self._as_shown()
         self.partial, self.busy, self.measured = False, None, None
         self._notice(Change.CIRCUIT if fresh else Change.GREW)

@@ -19,7 +19,7 @@ from scd_tui.tui.app import ScdApp
 from scd_tui.tui.chooser import Chooser
 from scd_tui.tui.lines import download_progress
 from scd_tui.tui.models import DownloadPanel
-from scd_tui.tui.session import Fetching
+from scd_tui.tui.notices import Fetching
 from scd_tui.worker import protocol as p
 
 

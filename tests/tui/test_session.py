@@ -18,7 +18,8 @@ from tui.scripted import answer
 
 from scd_tui.graph import Circuit, Marks, Settings, parse_node
 from scd_tui.tui.choice import Choice
-from scd_tui.tui.session import NOT_HERE, Change, Notice, Session
+from scd_tui.tui.notices import Change, Notice
+from scd_tui.tui.session import NOT_HERE, Session
 from scd_tui.worker import protocol as p
 from scd_tui.worker.client import WorkerExit
 
