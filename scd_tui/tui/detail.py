@@ -38,6 +38,7 @@ SHOWN_LOGITS = 8
 VALUE_CELLS = 7
 """Cells for the value of a top activation."""
 SPARKLINE_CELLS = 40
+_END_CELLS = 7
 CONTEXT_LINES = 3
 """Lines that one top activation may take before it is cut down to what surrounds its peak."""
 
@@ -295,11 +296,17 @@ def _record(state: RecordState, width: int) -> list[Line]:
 
 def _histogram(found: Histogram, width: int) -> list[Line]:
     """How often the feature fires how strongly, from its weakest activations to its strongest."""
-    bars = sparkline(found.heights, min(SPARKLINE_CELLS, width - 14))
+    bars = sparkline(found.heights, min(SPARKLINE_CELLS, width - 2 * (_END_CELLS + 1)))
     if not bars.strip() or not found.centres:
         return []
-    ends = [f"{found.centres[0]:.1f}", f"{found.centres[-1]:.1f}"]
-    return [((f"{ends[0]} ", "dim"), (bars, "towards"), (f" {ends[1]}", "dim"))]
+    weakest, strongest = map(_end, (found.centres[0], found.centres[-1]))
+    return [((f"{weakest} ", "dim"), (bars, "towards"), (f" {strongest}", "dim"))]
+
+
+def _end(value: float) -> str:
+    """An activation in `_END_CELLS`, whatever a service says that it is."""
+    text = f"{value:.1f}"
+    return text if len(text) <= _END_CELLS else f"{value:.0e}"
 
 
 def _logits(name: str, logits: Sequence[tuple[str, float]], ink: Ink, width: int) -> list[Line]:

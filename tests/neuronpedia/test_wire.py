@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from neuronpedia.loopback import brief, feature
 from rich.cells import cell_len
@@ -65,6 +65,7 @@ def check(record: FeatureRecord) -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example({"freq_hist_data_bar_values": [1e26]})
 @given(st.dictionaries(st.sampled_from(sorted(FULL)), JSON, max_size=6))
 def test_any_field_can_be_anything(changes: dict[str, Any]) -> None:
     body = json.dumps({**FULL, **changes}).encode("utf-8", "surrogatepass")
