@@ -38,7 +38,7 @@ SHOWN_LOGITS = 8
 VALUE_CELLS = 7
 """Cells for the value of a top activation."""
 SPARKLINE_CELLS = 40
-_END_CELLS = 7
+_END_CELLS = 6
 CONTEXT_LINES = 3
 """Lines that one top activation may take before it is cut down to what surrounds its peak."""
 
@@ -306,7 +306,7 @@ def _histogram(found: Histogram, width: int) -> list[Line]:
 def _end(value: float) -> str:
     """An activation in `_END_CELLS`, whatever a service says that it is."""
     text = f"{value:.1f}"
-    return text if len(text) <= _END_CELLS else f"{value:.0e}"
+    return text if len(text) <= _END_CELLS else f"{value:.0e}".replace("e+", "e")
 
 
 def _logits(name: str, logits: Sequence[tuple[str, float]], ink: Ink, width: int) -> list[Line]:

@@ -7,6 +7,7 @@ Requests, bytes and ratios to the same walk without a network are asserted; time
 
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,16 +43,19 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Walk:
-    """The app on the circuit in `file`, at home in `folder`, where it has told what fetching tells."""
+    """The app on the circuit in `file`, with the cache in `folder`; it has told what fetching tells."""
 
     def __init__(self, service: Running, file: Path, folder: Path, *options: str) -> None:
-        told = folder / "state" / "scd-tui" / "neuronpedia-told"
+        folder.mkdir(exist_ok=True)
+        # A state of its own: what an earlier walk unfolded would be unfolded again, and begin elsewhere.
+        state = Path(tempfile.mkdtemp(dir=folder))
+        told = state / "scd-tui" / "neuronpedia-told"
         told.parent.mkdir(parents=True, exist_ok=True)
         told.touch()
         service.requests.clear()
         service.answers.clear()
         self._service = service
-        homes = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "STATE")}
+        homes = {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(state)}
         here = {"NEURONPEDIA_BASE_URL": service.url, **homes}
         self.app = Driven(CODE, "open", str(file), *options, environment=here)
         self.app.until(b"resid_post 11")

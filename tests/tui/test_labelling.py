@@ -292,7 +292,12 @@ def test_with_fetching_turned_off_nothing_is_asked_and_the_cache_is_shown(
     async def fetched(app: ScdApp, pilot: Pilot[int]) -> None:
         await until(pilot, lambda: not unlabelled(app))
 
-    run(fetched, service, tmp_path)
+    async def all_fetched(app: ScdApp, pilot: Pilot[int]) -> None:
+        await fetched(app, pilot)
+        await until(pilot, lambda: "queued" not in dump(app))
+        await pilot.pause(0.6)
+
+    run(all_fetched, service, tmp_path)
     service.requests.clear()
     run(fetched, service, tmp_path, fetch=False)
     assert service.requests == []
