@@ -232,14 +232,14 @@ CIRCUITS: tuple[Patch, ...] = (
         "neurons' effects have the wrong sign",
         "attribution.neurons",
         "attribution.neurons",
-        "layer: activations[layer] * gradient[0]",
-        "layer: -activations[layer] * gradient[0]",
+        "layer: (activations[layer] - (there[layer] if there else 0.0)) * gradient[0]",
+        "layer: -(activations[layer] - (there[layer] if there else 0.0)) * gradient[0]",
     ),
     Patch(
         "neurons' effects are gradients alone",
         "attribution.neurons",
         "attribution.neurons",
-        "layer: activations[layer] * gradient[0]",
+        "layer: (activations[layer] - (there[layer] if there else 0.0)) * gradient[0]",
         "layer: gradient[0]",
     ),
     Patch(
