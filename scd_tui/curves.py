@@ -5,6 +5,7 @@ A column is one way to take nodes out and one order to put them back in. `faithf
 is that of all nodes but those. Metrics are in the metric's own unit.
 """
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from scd_tui.graph import ModelIdentity, Record, Target
@@ -55,6 +56,11 @@ class Column(Record, frozen=True, kw_only=True):
             return False
         points = zip(self.curve.sizes, self.curve.faithfulness, strict=True)
         return any(size > self.needed and value < ENOUGH for size, value in points)
+
+
+def held_against(columns: Iterable[Column]) -> bool:
+    """Whether they are of a circuit with a contrast prompt."""
+    return any(column.baseline == "contrast" for column in columns)
 
 
 class Validation(Record, frozen=True, kw_only=True):

@@ -503,6 +503,12 @@ class Circuit(Record, frozen=True, kw_only=True):
         count = len(self.tokens)
         return self.tokens[count - self.forced : count - len(self.target.later)]
 
+    @property
+    def read_at(self) -> int | None:
+        """The position where the target is read, None if that is right after all that stands before it."""
+        last = len(self.tokens) - 1 - len(self.target.later)
+        return None if self.target.position == last else self.target.position
+
     def with_exact(self, exact: dict[NodeId, float]) -> "Circuit":
         """The same circuit with measured effects filled in for the nodes named in `exact`."""
         nodes = tuple(

@@ -8,7 +8,7 @@ whoever shows its answer takes in what the file has of it before it is written a
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -148,12 +148,6 @@ class History:
         """The prompts of all of them, the last first, each once."""
         return list(dict.fromkeys(entry.prompt for entry in self.entries()))
 
-    def given(self, model: ModelIdentity) -> str:
-        """How a model of this name, with these dictionaries, was named when it was loaded last; "" if
-        none is known. It says where a model lies that no name finds."""
-        wanted = (model.name, model.dictionaries)
-        return next((e.given for e in self.entries() if e.given and _model(e) == wanted), "")
-
     def last_model(self) -> str | None:
         """The model that was used last, as it was named. Reads one file: the app asks before its first
         frame."""
@@ -221,8 +215,12 @@ class History:
                 self.forget(entry.key)
 
 
-def _model(entry: Entry) -> tuple[str, str]:
-    return entry.model, entry.dictionaries
+def given_in(entries: Iterable[Entry], model: ModelIdentity) -> str:
+    """How a model of this name, with these dictionaries, was named when it was loaded last; "" if none is
+    known. It says where a model lies that no name finds. The last of `entries` come first."""
+    wanted = (model.name, model.dictionaries)
+    same = (entry for entry in entries if (entry.model, entry.dictionaries) == wanted)
+    return next((entry.given for entry in same if entry.given), "")
 
 
 def _view(line: bytes) -> View | None:

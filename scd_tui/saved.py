@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scd_tui.graph import Circuit, encode_circuit
+from scd_tui.graph import Circuit, decode_circuit, encode_circuit
 from scd_tui.history import View
 
 
@@ -20,8 +20,15 @@ def encode_saved(circuit: Circuit, view: View) -> bytes:
     return encode_circuit(_Saved(**fields, view=view))
 
 
-def view_in(data: bytes) -> View | None:
-    """How the circuit in a file was being looked at; None where it does not say, or nothing readable."""
+def decode_saved(data: bytes) -> tuple[Circuit, View | None]:
+    """The circuit in such a file, and how it was being looked at, None where that is not readable.
+
+    Raises ValueError as `decode_circuit` does.
+    """
+    return decode_circuit(data), _view_in(data)
+
+
+def _view_in(data: bytes) -> View | None:
     try:
         return msgspec.json.decode(data, type=_Looked).view
     except (msgspec.MsgspecError, RecursionError):

@@ -38,11 +38,9 @@ def contrast_text(circuit: Circuit) -> str:
 
 def place_words(circuit: Circuit) -> str:
     """Where the target is read, if not right after the prompt, and else ""."""
-    target = circuit.target
     if circuit.said:
         return f"after {counted(len(circuit.said), 'more token')}"
-    last = len(circuit.tokens) - 1 - len(target.later)
-    return "" if target.position == last else f"at position {target.position}"
+    return "" if circuit.read_at is None else f"at position {circuit.read_at}"
 
 
 def differing(prompt: str, other: str) -> str:

@@ -46,9 +46,8 @@ def ask_again(loaded: LoadedModel, circuit: Circuit) -> Explanation:
     Raises InputError if the file asks what the model cannot answer.
     """
     asked = circuit.target
-    # what stands between the prompt and the target's first token was the model's own continuation
-    said = circuit.forced - len(asked.later)
-    after = bool(asked.later) or said > 0
+    said = len(circuit.said)
+    after = bool(asked.later or said)
     again = explain(
         loaded,
         circuit.prompt,
@@ -57,7 +56,7 @@ def ask_again(loaded: LoadedModel, circuit: Circuit) -> Explanation:
         contrast=[s.contrast.token.id for s in asked.steps if s.contrast is not None] or None,
         metric=asked.metric,
         position=None if after else asked.position,
-        continuation=said + 1 if said > 0 else None,
+        continuation=said + 1 if said else None,
         contrast_prompt=circuit.contrast_prompt,
         settings=circuit.settings,
     )

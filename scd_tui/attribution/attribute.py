@@ -59,13 +59,15 @@ class Reading:
     `encoded` is what is attributed, `clean` what the dictionaries say of the prompt: the same, unless
     there is a contrast prompt, whose activations, errors and embeddings are then taken off those of
     `encoded` (features that only the contrast prompt has are in it with f = 0). `against` are
-    the contrast prompt's activations `[pos, d]`.
+    the contrast prompt's activations `[pos, d]`, `logits_there` its logits `[vocabulary]` at each
+    position where those of the prompt were computed.
     """
 
     cut: Cut
     encoded: Mapping[Site, Encoded]
     clean: Mapping[Site, Encoded]
     against: Mapping[Place, Tensor] | None = None
+    logits_there: Mapping[int, Tensor] | None = None
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -159,7 +161,7 @@ def read(
     other = cut_forward(model, contrast, dictionaries, said=said)
     against = {place: other.activation(place) for place in cut.order}
     encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
-    return Reading(cut, encoded, clean, against)
+    return Reading(cut, encoded, clean, against, other.logits_by_position())
 
 
 @dataclass

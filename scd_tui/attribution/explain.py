@@ -8,12 +8,11 @@ import msgspec
 import torch
 
 from scd_tui.attribution.ablation import ablated_logits, exact_effects, measured_edges
-from scd_tui.attribution.attribute import Attribution, attribute, read, strongest
+from scd_tui.attribution.attribute import Attribution, Reading, attribute, read, strongest
 from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.methods import effects_by
 from scd_tui.attribution.metric import positions_of, resolve_target, value_at, warnings
-from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.question import ask
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.graph import (
@@ -150,7 +149,7 @@ def explain(
         settings=settings,
         target=wanted,
         metric_value=attribution.value,
-        contrast_value=None if other is None else _value_in(model, other, wanted),
+        contrast_value=_value_there(reading, wanted),
         share_explained=share_explained(attribution),
         completions=model.completions(logits[wanted.position], settings.completions),
         sites=tuple(site_summary(attribution, site) for site in reversed(reading.sites)),
@@ -169,10 +168,11 @@ def explain(
     return Explanation(loaded, attribution, circuit)
 
 
-@torch.no_grad()
-def _value_in(model: LanguageModel, tokens: Sequence[Token], target: Target) -> float:
-    """The metric of a target in another prompt of as many tokens."""
-    return float(value_at(target, model.forward(model.ids(tokens), (), target.positions))[0])
+def _value_there(reading: Reading, target: Target) -> float | None:
+    """The metric of a target in the contrast prompt."""
+    if (there := reading.logits_there) is None:
+        return None
+    return float(value_at(target, torch.stack([there[at] for at in target.positions])))
 
 
 def _nothing_differs(

@@ -258,12 +258,10 @@ def saved_circuit(path: Path) -> "Circuit":
 
 def saved(path: Path) -> "tuple[Circuit, View | None]":
     """The same, and how it was being looked at, if the file says."""
-    from scd_tui.graph import decode_circuit
-    from scd_tui.saved import view_in
+    from scd_tui.saved import decode_saved
 
     try:
-        data = path.read_bytes()
-        return decode_circuit(data), view_in(data)
+        return decode_saved(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:

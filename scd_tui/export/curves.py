@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from scd_tui.curves import ENOUGH, STANDS, Column, Stand, Validation
+from scd_tui.curves import ENOUGH, STANDS, Column, Stand, Validation, held_against
 from scd_tui.export.tree import metric_words
 from scd_tui.text import visible
 
@@ -156,7 +156,7 @@ def _short(column: Column) -> str:
 def _said(validation: Validation) -> Iterator[str]:
     """What the numbers are of, and what to know of them."""
     counts = {column.nodes: column.count for column in validation.columns}
-    against = any(column.baseline == "contrast" for column in validation.columns)
+    against = held_against(validation.columns)
     active = "features active in either prompt" if against else "active features"
     yield "nodes: " + ", ".join(
         f"{count} {active if kind == 'features' else 'MLP neurons'}"

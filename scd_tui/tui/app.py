@@ -20,7 +20,7 @@ from textual.widgets import Input
 from scd_tui.config import Config, Defaults
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
-from scd_tui.history import History, View
+from scd_tui.history import History, View, given_in
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
@@ -224,11 +224,10 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
 
     async def _remember(self) -> None:
         """What was asked in earlier sittings: for the prompt line, and to go on with."""
-        history, circuit = self.keeper.history, self.session.store.circuit
+        circuit = self.session.store.circuit
+        entries = await asyncio.to_thread(self.keeper.history.entries)
         if circuit is not None:
-            given = await asyncio.to_thread(history.given, circuit.model)
-            self.session.lies(circuit.model, given)
-        entries = await asyncio.to_thread(history.entries)
+            self.session.lies(circuit.model, given_in(entries, circuit.model))
         self.main.prompt_line.remember(entry.prompt for entry in entries)
         if self._first_prompt is None and self.session.prompt is None:
             self.main.circuit_tree.welcome_back(offer(entries, time.time()))

@@ -40,13 +40,12 @@ def choice_of(circuit: Circuit) -> Choice:
     """The choice that a circuit answers, its tokens by their ids."""
     target = circuit.target
     said = len(circuit.said)
-    last = len(circuit.tokens) - 1 - len(target.later)
     contrasts = [step.contrast for step in target.steps if step.contrast is not None]
     return Choice(
         target=_ids([step.target for step in target.steps]),
         contrast=_ids(contrasts) if contrasts and not target.contrast_is_default else None,
         metric=target.metric,
-        position=None if said or target.position == last else target.position,
+        position=None if said else circuit.read_at,
         continuation=said + 1 if said else None,
         contrast_prompt=circuit.contrast_prompt,
         settings=circuit.settings,

@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import BindingType
 
-from scd_tui.curves import ENOUGH, Column
+from scd_tui.curves import ENOUGH, Column, held_against
 from scd_tui.export.curves import look, number, plot, words
 from scd_tui.numbers import counted
 from scd_tui.tui.bindings import close_keys
@@ -62,7 +62,7 @@ def curve_lines(columns: Sequence[Column], width: int) -> list[Line]:
 
 def _told(columns: Sequence[Column]) -> str:
     """What the numbers are of."""
-    against = any(column.baseline == "contrast" for column in columns)
+    against = held_against(columns)
     place = "as in the contrast prompt" if against else "at zero"
     told = (
         "faithfulness of n nodes: (m(C) − m(∅)) / (m(M) − m(∅)), C the n first, every other feature "

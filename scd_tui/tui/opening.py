@@ -13,10 +13,10 @@ from rich.cells import cell_len
 from textual.app import App
 
 from scd_tui.errors import InputError
-from scd_tui.graph import Circuit, decode_circuit
-from scd_tui.history import Entry, Kept, View
+from scd_tui.graph import Circuit
+from scd_tui.history import Entry, Kept, View, given_in
 from scd_tui.numbers import counted
-from scd_tui.saved import view_in
+from scd_tui.saved import decode_saved
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
 from scd_tui.tui.ink import Line, Span, cut, cut_start, pad, width_of
@@ -113,8 +113,8 @@ class Opening:
         if (found := await self._file(name)) is not None:
             circuit, view = found
             # A file to pass on has no path in it, but it may be from here.
-            given = await asyncio.to_thread(self._keeper.history.given, circuit.model)
-            self._show(circuit, view, given, False)
+            entries = await asyncio.to_thread(self._keeper.history.entries)
+            self._show(circuit, view, given_in(entries, circuit.model), False)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""
@@ -130,13 +130,8 @@ class Opening:
         None, with a word to the user, if it cannot be read.
         """
         path = Path(name).expanduser()
-
-        def read() -> tuple[Circuit, View | None]:
-            data = path.read_bytes()
-            return decode_circuit(data), view_in(data)
-
         try:
-            return await asyncio.to_thread(read)
+            return await asyncio.to_thread(lambda: decode_saved(path.read_bytes()))
         except OSError as error:
             self._say(f"{visible(name)} cannot be read: {error.strerror}", "warn")
         except ValueError as error:

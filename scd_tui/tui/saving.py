@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from scd_tui.files import write_private
-from scd_tui.graph import Circuit, decode_circuit
+from scd_tui.graph import Circuit
 from scd_tui.history import Folds, View
-from scd_tui.saved import encode_saved, view_in
+from scd_tui.saved import decode_saved, encode_saved
 
 
 def stem_of(circuit: Circuit) -> str:
@@ -45,15 +45,12 @@ def save(folder: Path, circuit: Circuit, view: View) -> tuple[Path, bool]:
 def _holds(path: Path, circuit: Circuit, view: View) -> bool:
     """Whether a file has just this circuit, looked at so, wherever the cursor stands."""
     try:
-        data = path.read_bytes()
-        found = view_in(data)
-        return (
-            found is not None
-            and _without_cursors(found) == _without_cursors(view)
-            and decode_circuit(data) == circuit
-        )
+        found, seen = decode_saved(path.read_bytes())
     except (OSError, ValueError):
         return False
+    return (
+        seen is not None and _without_cursors(seen) == _without_cursors(view) and found == circuit
+    )
 
 
 def _without_cursors(view: View) -> View:

@@ -5,7 +5,7 @@ while a circuit is being made, and grows as upstream edges and exact effects arr
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -45,6 +45,15 @@ def place_order(place: str) -> tuple[int, int]:
 def removable(nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
     """The features and errors among nodes, without repetition."""
     return tuple(n for n in dict.fromkeys(nodes) if parse_node(n).kind in ("feature", "error"))
+
+
+def _upstream_of(circuit: Circuit) -> Iterator[tuple[NodeId, list[Edge]]]:
+    """Each node whose upstream edges a circuit lists, with these."""
+    into: dict[NodeId, list[Edge]] = {}
+    for edge in circuit.edges:
+        into.setdefault(edge.target, []).append(edge)
+    for target in circuit.expanded:
+        yield target, into.get(target, [])
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -116,22 +125,16 @@ class CircuitStore:
         self.add_nodes(circuit.nodes)
         if self.root not in self.nodes:
             self.add_nodes([Node(self.root, circuit.metric_value, 0.0)])
-        into: dict[NodeId, list[Edge]] = {}
-        for edge in circuit.edges:
-            into.setdefault(edge.target, []).append(edge)
-        for target in circuit.expanded:
-            self.add_upstream(target, (), into.get(target, ()))
+        for target, edges in _upstream_of(circuit):
+            self.add_upstream(target, (), edges)
 
     def recall(self, past: Circuit) -> None:
         """Take in what was learned of the same circuit earlier, and the marks; what is known stays."""
         new = (node for node in past.nodes if node.id not in self.nodes)
         self.add_nodes([msgspec.structs.replace(node, top=False) for node in new])
-        into: dict[NodeId, list[Edge]] = {}
-        for edge in past.edges:
-            into.setdefault(edge.target, []).append(edge)
-        for target in past.expanded:
+        for target, edges in _upstream_of(past):
             if target not in self._upstream:
-                self.add_upstream(target, (), into.get(target, ()))
+                self.add_upstream(target, (), edges)
         measured = {node.id: node.exact for node in past.nodes if node.exact is not None}
         missing = {n: e for n, e in measured.items() if self.nodes[n].exact is None}
         self.add_exact(missing)

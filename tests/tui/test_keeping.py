@@ -23,7 +23,7 @@ from scd_tui.graph import (
     feature_id,
 )
 from scd_tui.history import History, View
-from scd_tui.saved import view_in
+from scd_tui.saved import decode_saved
 from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.opening import ago
@@ -192,20 +192,25 @@ def dump_tree(app: ScdApp) -> str:
     )
 
 
+async def mark(app: ScdApp, pilot: Pilot[int], note: str) -> None:
+    """Unite the first two nodes of the last site, and pin the third with a note."""
+    tree, nodes = app.main.circuit_tree, [node.id for node in site_nodes(SITES[-1])[:3]]
+    for node in nodes[:2]:
+        assert tree.jump_to_node(node)
+        await pilot.press("a")
+    await pilot.press("U", *"pair", "enter")
+    await settle(pilot)
+    assert tree.jump_to_node(nodes[2])
+    await pilot.press("a", "n", *note, "enter")
+    await settle(pilot)
+
+
 def test_marks_come_back_with_the_circuit_and_the_filter_does_not(history: History) -> None:
     first_nodes = [node.id for node in site_nodes(SITES[-1])[:3]]
     left: list[object] = []
 
     async def first(app: ScdApp, pilot: Pilot[int]) -> None:
-        tree = app.main.circuit_tree
-        for node in first_nodes[:2]:
-            assert tree.jump_to_node(node)
-            await pilot.press("a")
-        await pilot.press("U", *"pair", "enter")
-        await settle(pilot)
-        assert tree.jump_to_node(first_nodes[2])
-        await pilot.press("a", "n", *"[b]odd", "enter")
-        await settle(pilot)
+        await mark(app, pilot, "[b]odd")
         await pilot.press("slash", *"resid", "enter")
         await settle(pilot)
         left.append(app.session.store.marks)
@@ -252,14 +257,16 @@ def test_a_file_is_looked_at_as_it_was_when_it_was_saved(tmp_path: Path, way: st
     (file,) = tmp_path.iterdir()
     data = file.read_bytes()
     if way == "start":
-        run(second, prompt=None, circuit=decode_circuit(data), view=view_in(data))
+        saved, view = decode_saved(data)
+        run(second, prompt=None, circuit=saved, view=view)
     else:
         run(second, prompt=None, circuit=circuit(prompt="another"), save_to=tmp_path)
     spoilt = msgspec.json.decode(data)
     spoilt["view"] = {"open": 3}
     file.write_bytes(msgspec.json.encode(spoilt))
-    assert view_in(file.read_bytes()) is None
-    assert decode_circuit(file.read_bytes()) == decode_circuit(data)
+    found, seen = decode_saved(file.read_bytes())
+    assert seen is None
+    assert found == decode_circuit(data)
 
 
 def test_a_circuit_is_not_saved_twice_just_as_it_is(tmp_path: Path) -> None:
@@ -307,15 +314,8 @@ def worked_on(app: ScdApp) -> tuple[object, ...]:
 
 async def work_on(app: ScdApp, pilot: Pilot[int]) -> None:
     """Measure, pin, note, unite, unfold, and look at it otherwise."""
-    tree, nodes = app.main.circuit_tree, [node.id for node in site_nodes(SITES[-1])[:3]]
-    for node in nodes[:2]:
-        assert tree.jump_to_node(node)
-        await pilot.press("a")
-    await pilot.press("U", *"pair", "enter")
-    await settle(pilot)
-    assert tree.jump_to_node(nodes[2])
-    await pilot.press("a", "n", *"why", "enter")
-    await settle(pilot)
+    tree = app.main.circuit_tree
+    await mark(app, pilot, "why")
     # Its edges are not in the circuit as it is made.
     assert tree.jump_to_node(site_nodes(SITES[2])[1].id)
     await pilot.press("x", "enter")
