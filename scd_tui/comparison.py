@@ -318,6 +318,7 @@ _QUESTION: dict[str, Callable[[Circuit], str]] = {
     "nodes a site": lambda c: str(c.settings.top),
     "edges": lambda c: str(c.settings.edges),
     "first position": lambda c: "skipped" if c.settings.skip_first else "",
+    "left out": lambda c: ", ".join(str(s.position) for s in c.sinks if s.left_out),
     "attention patterns": lambda c: "frozen" if c.settings.freeze_patterns else "",
     "pruned": lambda c: "" if c.pruned is None else f"to {c.pruned.node_share:.0%} of influence",
 }

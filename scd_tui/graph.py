@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 
 SiteKind = Literal["resid_pre", "hook_z", "attn_out", "resid_mid", "mlp_out", "resid_post"]
 Metric = Literal["diff", "logp", "logit"]
+SinkReason = Literal["norm", "prepended", "trained", "asked"]
+SinkKept = Literal["asked", "alike", "only"]
 Method = Literal["gradient", "integrated", "exact"]
 NodeKind = Literal["feature", "error", "token", "pos", "root"]
 
@@ -252,20 +254,41 @@ class Edge(Record, frozen=True):
     weight: float
 
 
-class SiteSummary(Record, frozen=True):
-    """A site's sums over all positions and all active features, in the metric's unit.
+class Sink(Record, frozen=True):
+    """A position that dictionaries do not describe, and whether it counts all the same.
 
-    `share_explained` = Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|); `explained_variance` is of
-    this prompt's activations; `active` the number of active (feature, position) pairs, with a contrast
-    prompt of those that are active in either.
+    `reason`: "norm", a residual norm of `ratio` times the median of the other positions' (the largest
+    ratio over the sites); "prepended", a BOS that was put before the prompt; "trained", a position
+    that the dictionaries were trained without; "asked", `--skip-first`. `ratio` is given
+    wherever it reaches the bar. `kept` is None where the position is left out; else why it counts:
+    "asked", by `--sinks`; "alike", its difference from the contrast prompt is of ordinary size; "only",
+    the two prompts differ at no other token.
+    """
+
+    position: int
+    reason: SinkReason
+    ratio: float | None = None
+    kept: SinkKept | None = None
+
+    @property
+    def left_out(self) -> bool:
+        return self.kept is None
+
+
+class SiteSummary(Record, frozen=True):
+    """A site's sums over positions and active features, in the metric's unit; sinks are left out.
+
+    `share_explained` = Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|), None where that is 0 / 0;
+    `explained_variance` is of this prompt's activations, None where these do not vary; `active` the
+    number of active (feature, position) pairs, with a contrast prompt of those that are active in either.
     """
 
     site: Site
     features: float
     error: float
     constant: float
-    share_explained: float
-    explained_variance: float
+    share_explained: float | None
+    explained_variance: float | None
     active: int
 
 
@@ -441,7 +464,7 @@ class Settings(Record, frozen=True):
 
     `top` nodes a site over all positions; `edges` strongest upstream nodes kept for each (target,
     upstream site) pair. `method` is how node effects are found; edges are gradients in every case.
-    `skip_first` leaves the first position out of selections, shares and trust.
+    `skip_first` leaves the first position out as sinks are left out; `sinks` lets sinks count.
     `freeze_patterns` holds where attention looks fixed while it is differentiated.
     """
 
@@ -451,6 +474,7 @@ class Settings(Record, frozen=True):
     method: Method = "gradient"
     skip_first: bool = False
     freeze_patterns: bool = False
+    sinks: bool = False
 
 
 class Circuit(Record, frozen=True, kw_only=True):
@@ -463,7 +487,8 @@ class Circuit(Record, frozen=True, kw_only=True):
     The last `forced` of `tokens` are not the prompt's: they are earlier tokens of a target of several,
     or of the model's own continuation. With a contrast prompt, effects are of the difference between
     the two, `contrast_tokens` are those of the other, and `contrast_value` is the metric there (None in
-    files of older versions). `removals` are those that a reader tried.
+    files of older versions). `removals` are those that a reader tried. `sinks` are the positions with a
+    massive activation and the like: those left out have no node, and are in no sum, rank or mean.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -477,7 +502,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     target: Target
     metric_value: float
     contrast_value: float | None = None
-    share_explained: float
+    share_explained: float | None
     completions: tuple[Completion, ...]
     sites: tuple[SiteSummary, ...]
     nodes: tuple[Node, ...]
@@ -491,6 +516,7 @@ class Circuit(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     marks: Marks = Marks()
     removals: tuple[Removal, ...] = ()
+    sinks: tuple[Sink, ...] = ()
 
     @property
     def size(self) -> int:

@@ -22,9 +22,9 @@ def signed(value: float, width: int = 0, digits: int = 3) -> str:
     return (sign + text).rjust(width)
 
 
-def percent(fraction: float, width: int = 0, digits: int = 0) -> str:
-    """`78%`; `n/a` for what is not a number."""
-    if not math.isfinite(fraction):
+def percent(fraction: float | None, width: int = 0, digits: int = 0) -> str:
+    """`78%`; `n/a` for None and for anything that is not finite."""
+    if fraction is None or not math.isfinite(fraction):
         return "n/a".rjust(width)
     return f"{100 * fraction:.{digits}f}%".rjust(width)
 
@@ -74,6 +74,11 @@ def meter(done: float, total: float, width: int) -> str:
     """A progress bar with its empty part visible: `██████░░░░`."""
     filled = round(width * min(1.0, done / total)) if total > 0 else 0
     return "█" * filled + "░" * (width - filled)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def tenths(value: float, maximum: float) -> int:

@@ -70,8 +70,8 @@ class LoadedAsPublished(Record, frozen=True, kw_only=True):
     site: Site
     active: float
     active_as_published: float
-    share: float
-    share_as_published: float
+    share: float | None
+    share_as_published: float | None
 
 
 class AsPublished(Record, frozen=True, kw_only=True):

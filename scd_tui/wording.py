@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from scd_tui.graph import Circuit, Settings, Target, Token
-from scd_tui.numbers import counted, signed
+from scd_tui.graph import Circuit, Settings, Sink, SinkKept, SinkReason, Target, Token
+from scd_tui.numbers import counted, listed, signed
 from scd_tui.text import visible, whole
 
 
@@ -14,9 +14,62 @@ def settings_words(settings: Settings) -> str:
     said = [f"effects by {words[settings.method]}"] if settings.method in words else []
     if settings.skip_first:
         said.append("the first position does not count")
+    if settings.sinks:
+        said.append("sinks count")
     if settings.freeze_patterns:
         said.append("attention patterns held")
     return ", ".join(said)
+
+
+def sink_lines(
+    sinks: Sequence[Sink], tokens: Sequence[Token], way_back: str = "--sinks"
+) -> tuple[str, ...]:
+    """Which positions are left out and why, or count all the same; safe to show.
+
+    `way_back` puts them back: an option or a key.
+    """
+    groups: dict[tuple[SinkReason, SinkKept | None], list[Sink]] = {}
+    for sink in sinks:
+        groups.setdefault((sink.reason, sink.kept), []).append(sink)
+    return tuple(
+        _sink_line(reason, kept, group, tokens, way_back)
+        for (reason, kept), group in groups.items()
+    )
+
+
+def _sink_line(
+    reason: SinkReason,
+    kept: SinkKept | None,
+    sinks: Sequence[Sink],
+    tokens: Sequence[Token],
+    way_back: str,
+) -> str:
+    named = [f"{s.position} {visible(tokens[s.position].text)!r}" for s in sinks]
+    if len(named) > 4:
+        named = [*named[:3], f"{len(named) - 3} more"]
+    one = len(sinks) == 1
+    ratios = [sink.ratio for sink in sinks if sink.ratio is not None]
+    norm = f"{'' if one else 'at least '}{min(ratios):.0f} times the others' norm" if ratios else ""
+    why = {
+        "norm": norm,
+        "prepended": f"the prepended BOS{norm and f', {norm}'}",
+        "trained": "the dictionaries were trained without " + ("it" if one else "them"),
+        "asked": "skipped as asked",
+    }[reason]
+    where = f"position{'' if one else 's'} {listed(named)}"
+    if kept is None:
+        back = "" if reason == "asked" else f"; {way_back} puts {'it' if one else 'them'} back"
+        return f"{where} left out: {why}{back}"
+    counts = {
+        "asked": "put back as asked",
+        "alike": "counts, as its difference from the contrast prompt is of ordinary size"
+        if one
+        else "count, as their differences from the contrast prompt are of ordinary size",
+        "only": "counts, as the two prompts differ at no other token"
+        if one
+        else "count, as the two prompts differ at no other token",
+    }[kept]
+    return f"{where} {counts}: {why}"
 
 
 def contrast_words(target: Target, quote: Callable[[str], str] = repr) -> str:

@@ -30,15 +30,16 @@ def target_of(
     )
 
 
-def everything(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+def everything(reading: Reading, site: Site, scores: Scores) -> tuple[NodeId, ...]:
     """Select every active feature and every error node."""
+    encoded = reading.encoded[site]
     features = zip(encoded.indices.tolist(), encoded.positions.tolist(), strict=True)
     return tuple(feature_id(site, i, p) for i, p in features) + tuple(
         error_id(site, p) for p in range(len(scores.errors))
     )
 
 
-def nothing(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+def nothing(reading: Reading, site: Site, scores: Scores) -> tuple[NodeId, ...]:
     """Select no node: effects alone."""
     return ()
 

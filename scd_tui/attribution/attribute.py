@@ -18,6 +18,7 @@ another site, which they and the post make by subtraction, is made here by the c
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from scd_tui.attribution.cut import Cut, cut_forward
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.attribution.sinks import Positions, positions_of, trained_from
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, Site, Target, Token, error_id, feature_id, parse_node
 
@@ -60,12 +62,13 @@ class Reading:
     there is a contrast prompt, whose activations, errors and embeddings are then taken off those of
     `encoded` (features that only the contrast prompt has are in it with f = 0). `against` are
     the contrast prompt's activations `[pos, d]`, `logits_there` its logits `[vocabulary]` at each
-    position where those of the prompt were computed.
+    position where those of the prompt were computed. `positions` says which positions count (`sinks`).
     """
 
     cut: Cut
     encoded: Mapping[Site, Encoded]
     clean: Mapping[Site, Encoded]
+    positions: Positions
     against: Mapping[Place, Tensor] | None = None
     logits_there: Mapping[int, Tensor] | None = None
 
@@ -73,6 +76,15 @@ class Reading:
     def sites(self) -> tuple[Site, ...]:
         """In the order in which the model computes them."""
         return tuple(place for place in self.cut.order if isinstance(place, Site))
+
+    @property
+    def counted(self) -> Tensor:
+        """`[pos]`: the positions that take part in selections, sums, ranks and measurements."""
+        return self.positions.counted
+
+    def counts(self, site: Site) -> Tensor:
+        """`[m]`: which of a site's features are at positions that count."""
+        return self.counted[self.encoded[site].positions]
 
     def activations(self, site: Site, index: int) -> Tensor:
         """`[pos]`: a feature's f on every token."""
@@ -141,18 +153,30 @@ def read(
     freeze_patterns: bool = False,
     contrast: tuple[Token, ...] | None = None,
     said: Sequence[int] | None = None,
+    skip_first: bool = False,
+    sinks: bool = False,
 ) -> Reading:
     """Run the model on a prompt, cut at the dictionaries' sites, and read every site.
 
     With the tokens of a `contrast` prompt of equal length, what is attributed is the difference between
     the two (Marks et al.'s clean and patch). Only logits at the positions `said` can be explained, by
-    default at all, which takes longer. Raises InputError when it is not of equal length.
+    default at all, which takes longer. Sinks are left out, with `skip_first` the first position too; with
+    `sinks` they count. Raises InputError when the contrast prompt is not of equal length.
     """
     cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns, said=said)
     sites = [place for place in cut.order if isinstance(place, Site)]
     clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
+    norms = _norms(cut, cut.streams)
+    find = partial(
+        positions_of,
+        norms,
+        prepended=model.begins_with_bos(tokens),
+        trained_from=trained_from(dictionaries.values()),
+        skip_first=skip_first,
+        sinks=sinks,
+    )
     if contrast is None:
-        return Reading(cut, clean, clean)
+        return Reading(cut, clean, clean, find())
     if len(contrast) != len(tokens):
         raise InputError(
             f"the contrast prompt has {len(contrast)} tokens and the prompt {len(tokens)}: "
@@ -161,7 +185,16 @@ def read(
     other = cut_forward(model, contrast, dictionaries, said=said)
     against = {place: other.activation(place) for place in cut.order}
     encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
-    return Reading(cut, encoded, clean, against, other.logits_by_position())
+    differences = {at: stream - other.streams[at] for at, stream in cut.streams.items()}
+    positions = find(differences=_norms(cut, differences), tokens=tokens, contrast=contrast)
+    return Reading(cut, encoded, clean, positions, against, other.logits_by_position())
+
+
+def _norms(cut: Cut, streams: Mapping[Site, Tensor]) -> Tensor:
+    """`[streams, pos]`: norms of vectors `[pos, d]` in the residual stream, on the logits' device."""
+    if not streams:
+        return cut.logits.new_zeros(0, len(cut.tokens))
+    return torch.stack([s.norm(dim=-1).to(cut.logits.device) for s in streams.values()]).detach()
 
 
 @dataclass
@@ -169,13 +202,12 @@ class Attribution:
     """Effects of every node and edges into the selected ones, for one prompt and one target.
 
     `gradients[place]` `[pos, d]` and `effects[place]` are complete for a place once it has been
-    visited; `edges` grows with `upstream`. Shares and trust look at positions from `first` on.
+    visited; `edges` grows with `upstream`.
     """
 
     reading: Reading
     target: Target
     value: float
-    first: int = 0
     gradients: dict[Place, Tensor] = field(default_factory=dict)
     effects: dict[Place, Scores] = field(default_factory=dict)
     edges: dict[NodeId, EdgesInto] = field(default_factory=dict)
@@ -301,29 +333,28 @@ class Attribution:
         return float(self.reading.cut.activation(place)[ref.position].norm())
 
 
-Select = Callable[[Site, Encoded, Scores], tuple[NodeId, ...]]
+Select = Callable[[Reading, Site, Scores], tuple[NodeId, ...]]
 """Chooses the nodes of a site whose incoming edges are wanted."""
 
 
-def strongest(count: int, first: int = 0) -> Select:
-    """The `count` features of largest |effect| over all positions, and the largest error node.
+def strongest(count: int) -> Select:
+    """The `count` features of largest |effect| over all positions that count, and the largest error node.
 
     Nodes without any effect are left out; ties go to the earlier position, then the lower index.
-    Positions before `first` do not take part.
     """
 
-    def select(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
-        sizes = torch.where(encoded.positions >= first, scores.features.abs(), 0.0)
+    def select(reading: Reading, site: Site, scores: Scores) -> tuple[NodeId, ...]:
+        encoded = reading.encoded[site]
+        sizes = torch.where(reading.counts(site), scores.features.abs(), 0.0)
         order = torch.argsort(sizes, descending=True, stable=True)[:count]
         chosen = []
         for row, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
             if size != 0.0:
                 position, index = encoded.pairs[row]
                 chosen.append(feature_id(site, index, position))
-        worst = (
-            first + int(scores.errors[first:].abs().argmax()) if first < len(scores.errors) else 0
-        )
-        if float(scores.errors[worst]) != 0.0:
+        errors = torch.where(reading.counted, scores.errors.abs(), 0.0)
+        worst = int(errors.argmax())
+        if float(errors[worst]) != 0.0:
             chosen.append(error_id(site, worst))
         return tuple(chosen)
 
@@ -337,18 +368,17 @@ def attribute(
     on_site: Callable[[Attribution, Site], None] = lambda attribution, site: None,
     *,
     effects_of: Callable[[Site, Scores], Scores] = lambda site, scores: scores,
-    first: int = 0,
 ) -> Attribution:
     """Compute all effects, and the edges into the root and into the nodes that `select` chooses.
 
     `effects_of` may put effects found by another method in the place of a site's; edges are made of
-    gradients in any case. `first` is the first position that shares and trust look at.
+    gradients in any case.
     `on_site` is called when a site is finished, from the last to the first; an exception that it
     raises ends the attribution and leaves the reading usable.
     """
     cut = reading.cut
     metric = value_at(target, cut.logits_at(target.positions))
-    result = Attribution(reading, target, float(metric.detach()), first=first)
+    result = Attribution(reading, target, float(metric.detach()))
     for place in cut.order:
         result.gradients[place] = torch.zeros_like(cut.activation(place))
 
@@ -362,7 +392,7 @@ def attribute(
     for site in reversed(reading.sites):
         gradient = result.gradients[site]
         result.effects[site] = effects_of(site, reading.split(site, gradient[None])[0])
-        chosen = select(site, reading.encoded[site], result.effects[site])
+        chosen = select(reading, site, result.effects[site])
         pulls = gradient[None]
         targets = [parse_node(node) for node in chosen]
         if targets:

@@ -1,6 +1,6 @@
 """What stands in for what is taken out: nothing, its mean over a text, or what a contrast prompt has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.windows import Windows
 from scd_tui.graph import Site
 
 
@@ -82,25 +83,27 @@ class ContrastBaseline:
 
 @torch.no_grad()
 def mean_baselines(
-    model: LanguageModel, dictionaries: Mapping[Site, Dictionary], windows: Sequence[Sequence[int]]
+    model: LanguageModel,
+    dictionaries: Mapping[Site, Dictionary],
+    windows: Windows,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[Site, Baseline]:
-    """Means over every position of texts given as token ids."""
+    """Means over the positions of a text that count."""
     strengths: dict[Site, Tensor] = {}
     errors: dict[Site, Tensor] = {}
-    count = 0
 
-    def add(site: Site, activation: Tensor) -> Tensor:
-        x = activation.flatten(start_dim=2)[0]
+    def add(site: Site, x: Tensor) -> Tensor:
         encoded = dictionaries[site].encode(x)
         if site not in strengths:
             strengths[site] = x.new_zeros(dictionaries[site].width)
             errors[site] = x.new_zeros(x.shape[1])
         strengths[site].index_add_(0, encoded.indices, encoded.strengths)
         errors[site] += encoded.error.sum(dim=0)
-        return activation
+        return x
 
-    for window in windows:
-        ids = torch.tensor([list(window)], device=model.device)
-        model.forward(ids, [(site, partial(add, site)) for site in dictionaries])
-        count += len(window)
+    for batch in windows:
+        edits = [(site, batch.edit(partial(add, site))) for site in dictionaries]
+        model.forward(batch.ids, edits, [-1])
+        on_batch()
+    count = windows.tokens
     return {site: Baseline(strengths[site] / count, errors[site] / count) for site in dictionaries}

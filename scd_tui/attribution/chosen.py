@@ -36,6 +36,11 @@ def chosen_curves(
     chosen = [ref for node in dict.fromkeys(nodes) if (ref := parse_node(node)).kind == "feature"]
     if not chosen:
         raise InputError("a curve is of features, and none is chosen: pin some first")
+    counted = attribution.reading.counted.tolist()
+    if at_sinks := [node for node in chosen if not counted[node.position]]:
+        raise InputError(
+            f"{at_sinks[0]} is at a position that curves leave out: unpin the node, or let sinks count"
+        )
     count, sites = len(chosen), loaded.dictionaries
     sizes = list(range(count + 1)) if count <= EVERY_SIZE else sizes_up_to(count)
     orders: dict[Order, list[dict[Site, Ranked]]] = {

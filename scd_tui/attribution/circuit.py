@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 import torch
+from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution, EdgesInto, Scores
 from scd_tui.attribution.dictionary import Encoded
@@ -29,46 +30,57 @@ def node_record(attribution: Attribution, node: NodeId, *, top: bool = False) ->
     return Node(node, attribution.effect(node), attribution.activation(node), top=top)
 
 
-def explained_and_not(encoded: Encoded, scores: Scores, first: int = 0) -> tuple[float, float]:
-    """Σ_p |Σ_i n_i(p)| over a site's features, and Σ_p |n_err(p)|, at positions from `first` on."""
+def explained_and_not(
+    encoded: Encoded, scores: Scores, counted: Tensor | None = None
+) -> tuple[float, float]:
+    """Σ_p |Σ_i n_i(p)| over a site's features, and Σ_p |n_err(p)|, at the positions `counted` `[pos]`."""
     at = torch.zeros_like(scores.errors).index_add(0, encoded.positions, scores.features)
-    return float(at[first:].abs().sum()), float(scores.errors[first:].abs().sum())
+    errors = scores.errors
+    if counted is not None:
+        at, errors = torch.where(counted, at, 0.0), torch.where(counted, errors, 0.0)
+    return float(at.abs().sum()), float(errors.abs().sum())
 
 
 def _sums(attribution: Attribution, site: Site) -> tuple[float, float]:
-    encoded, scores = attribution.reading.encoded[site], attribution.effects[site]
-    return explained_and_not(encoded, scores, attribution.first)
+    reading = attribution.reading
+    return explained_and_not(reading.encoded[site], attribution.effects[site], reading.counted)
 
 
-def share(explained: float, unexplained: float) -> float:
-    """Of both, what is explained; 0 where there is neither."""
+def share(explained: float, unexplained: float) -> float | None:
+    """Of both, the explained part; None where both are 0."""
     size = explained + unexplained
-    return explained / size if size > 0 else 0.0
+    return explained / size if size > 0 else None
+
+
+def explained_variance(x: Tensor, error: Tensor) -> float | None:
+    """1 - Σ‖err‖² / Σ‖x - mean over positions‖² of `[pos, d]` and `[pos, d]`.
+
+    As in sae_lens's evals but over one prompt's positions. None where x does not vary, as of one position.
+    """
+    if len(x) < 2:
+        return None
+    variance = float((x - x.mean(dim=0)).square().sum())
+    return 1 - float(error.square().sum()) / variance if variance > 0 else None
 
 
 def site_summary(attribution: Attribution, site: Site) -> SiteSummary:
-    """Sums over a site, its share explained, and its explained variance on this prompt.
-
-    Explained variance is 1 - Σ‖err‖² / Σ‖x - mean over positions‖², as in sae_lens's evals but over
-    one prompt's positions.
-    """
-    encoded = attribution.reading.clean[site]
-    scores = attribution.effects[site]
-    x = attribution.reading.cut.activation(site)
-    explained, unexplained = _sums(attribution, site)
-    variance = float((x - x.mean(dim=0)).square().sum())
+    """Sums over a site, its share explained, and its explained variance on this prompt."""
+    reading, scores = attribution.reading, attribution.effects[site]
+    counted, counts, own = reading.counted, reading.counts(site), reading.positions.own
     return SiteSummary(
         site=site,
-        features=float(scores.features.sum()),
-        error=float(scores.errors.sum()),
-        constant=float(scores.constants.sum()),
-        share_explained=share(explained, unexplained),
-        explained_variance=1 - float(encoded.error.square().sum()) / variance if variance else 0.0,
-        active=len(attribution.reading.encoded[site].values),
+        features=float(torch.where(counts, scores.features, 0.0).sum()),
+        error=float(torch.where(counted, scores.errors, 0.0).sum()),
+        constant=float(torch.where(counted, scores.constants, 0.0).sum()),
+        share_explained=share(*_sums(attribution, site)),
+        explained_variance=explained_variance(
+            reading.cut.activation(site)[own], reading.clean[site].error[own]
+        ),
+        active=int(counts.sum()),
     )
 
 
-def share_explained(attribution: Attribution) -> float:
+def share_explained(attribution: Attribution) -> float | None:
     """Share explained over all sites: the same ratio with both sums taken over sites too."""
     sums = [_sums(attribution, site) for site in attribution.reading.sites]
     return share(sum(explained for explained, _ in sums), sum(rest for _, rest in sums))
@@ -83,11 +95,13 @@ def site_nodes(attribution: Attribution, site: Site) -> tuple[Node, ...]:
 def _strongest_sources(
     attribution: Attribution, place: Place, into: EdgesInto, count: int
 ) -> list[tuple[NodeId, float]]:
-    """The `count` sources of largest |weight| at a place, features and errors alike."""
-    scores = into[place]
-    weights = scores.leaves
+    """The `count` sources of largest |weight| at a place, features and errors alike; sinks are left out."""
+    reading, scores = attribution.reading, into[place]
+    weights, counts = scores.leaves, reading.counted
     if isinstance(place, Site):
         weights = torch.cat([scores.features, scores.errors])
+        counts = torch.cat([reading.counts(place), counts])
+    weights = torch.where(counts, weights, 0.0)
     chosen = torch.argsort(weights.abs(), descending=True, stable=True)[:count]
     found = []
     for row, weight in zip(chosen.tolist(), weights[chosen].tolist(), strict=True):

@@ -1,7 +1,7 @@
 """Feature records made here, from a text: where each feature fires, how often, and what it promotes.
 
 For dictionaries that nobody has described. A record's contexts are stretches of `CONTEXT` tokens
-around the largest value in a window; density and histogram are over all tokens of the text. Logit
+around the largest value in a window; density and histogram are over all tokens of the text but sinks. Logit
 effects are `d γ W_U` for the decoder row d (centred where the final norm centres), less their mean:
 the direct path alone, and up to a constant of the site, so that they rank tokens and no more. Rows
 that are not in the residual stream (hook_z) have none.
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from scd_tui.attribution.activation import Chosen
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.gate import Windows, cross_entropy
+from scd_tui.attribution.gate import cross_entropy
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.windows import Windows
 from scd_tui.graph import Site
 from scd_tui.neuronpedia.records import Activation, FeatureRecord, Histogram, distinct
 
@@ -35,10 +36,11 @@ class Fired:
     parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
     tokens: int = 0
 
-    def add(self, chosen: Chosen, rows: int) -> None:
-        where = (chosen.positions + self.tokens).int().cpu()
+    def add(self, chosen: Chosen, places: Tensor) -> None:
+        """Features of the next activations, which are those of the tokens `places` of the text."""
+        where = places[chosen.positions.cpu()]
         self.parts.append((chosen.indices.int().cpu(), where, chosen.values.float().cpu()))
-        self.tokens += rows
+        self.tokens += len(places)
 
     def by_feature(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Every feature that fires, with its tokens and values, in order of the text."""
@@ -59,11 +61,14 @@ def fire(
 ) -> dict[Site, Fired]:
     """What every dictionary finds in the text, in one pass over it."""
     found = {site: Fired() for site in dictionaries}
+    places = windows.places()
 
     def look(site: Site) -> Callable[[Tensor], Tensor]:
+        batches = iter(places)
+
         def make(x: Tensor) -> Tensor:
             chosen, _ = dictionaries[site].reconstruct(x)
-            found[site].add(chosen, len(x))
+            found[site].add(chosen, next(batches))
             return x
 
         return make

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.model import Attention, Edit, LanguageModel, MlpInput, Place, Point
+from scd_tui.attribution.sinks import streams_at
 from scd_tui.graph import Site, Token
 
 
@@ -27,7 +28,8 @@ class Cut:
     reads. `heads[layer]` `[1, pos, heads, d_head]` is what its attention heads read, not cut.
     `by_position[site]`: a tensor `[1, pos, ...]`, not cut, and the part of the model that makes the
     site's output of it position by position, where it can be run by itself: of the stream, an MLP; of
-    what its heads read, an attention's output matrix.
+    what its heads read, an attention's output matrix. `streams[stream]` `[pos, d]`: the residual stream
+    where `sinks.streams_at` the sites has it, without gradient.
     """
 
     tokens: tuple[Token, ...]
@@ -38,6 +40,7 @@ class Cut:
     said: tuple[int, ...]
     heads: Mapping[int, Tensor]
     by_position: Mapping[Site, tuple[Tensor, Callable[[Tensor], Tensor]]]
+    streams: Mapping[Site, Tensor]
 
     def activation(self, place: Place) -> Tensor:
         """`[pos, d]`, without gradient, heads flattened."""
@@ -181,6 +184,7 @@ def cut_forward(
     With `freeze_patterns` where attention looks is held fixed, and only what it reads there is
     differentiated: the convention of circuit-tracer (Ameisen et al. 2025).
     """
+    sites = tuple(sites)
     copies: dict[Place, Tensor] = {}
     outputs: dict[Site, Tensor] = {}
     order: list[Place] = []
@@ -195,14 +199,19 @@ def cut_forward(
 
     embeddings: tuple[Place, ...] = ("token", "pos")
     heads: dict[int, Tensor] = {}
-    streams: dict[int, Tensor] = {}
+    mlp_inputs: dict[int, Tensor] = {}
+    streams: dict[Site, Tensor] = {}
 
     def look_at(layer: int, z: Tensor) -> Tensor:
         heads[layer] = z
         return z
 
     def look_before(layer: int, stream: Tensor) -> Tensor:
-        streams[layer] = stream
+        mlp_inputs[layer] = stream
+        return stream
+
+    def keep_stream(at: Site, stream: Tensor) -> Tensor:
+        streams[at] = stream.detach()[0]
         return stream
 
     edits: list[tuple[Point, Edit]] = [
@@ -216,13 +225,24 @@ def cut_forward(
             edits.append((MlpInput(layer), partial(look_before, layer)))
         if freeze_patterns:
             edits.append((Attention(layer, "pattern"), torch.Tensor.detach))
+    edits += [(stream, partial(keep_stream, stream)) for stream in streams_at(model, sites)]
     with torch.enable_grad():
         logits = model.forward(model.ids(tokens), edits, said)
     by_position = {}
     for site, written in outputs.items():
-        inputs = {"mlp_out": streams, "attn_out": heads}.get(site.kind, {})
+        inputs = {"mlp_out": mlp_inputs, "attn_out": heads}.get(site.kind, {})
         read = inputs.get(site.layer)
         if read is not None and (part := model.part(site, read, written)) is not None:
             by_position[site] = (read, part)
     where = tuple(range(len(tokens)) if said is None else said)
-    return Cut(tokens, tuple(order), copies, outputs, logits[0], where, heads, by_position)
+    return Cut(
+        tokens=tokens,
+        order=tuple(order),
+        copies=copies,
+        outputs=outputs,
+        logits=logits[0],
+        said=where,
+        heads=heads,
+        by_position=by_position,
+        streams=streams,
+    )

@@ -19,6 +19,7 @@ lengthened by them and the decoder's rows shortened.
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from sae_lens import SAE
@@ -153,6 +154,17 @@ def _quickest(activation: Activation) -> Activation:
     return activation
 
 
+def _first_position(seqpos_slice: Any) -> int:
+    """Where `seqpos_slice` of a dictionary's metadata begins: `(start, stop)`, either of them None.
+
+    The stop counts in the windows of training, which say nothing of where a prompt ends.
+    """
+    if not isinstance(seqpos_slice, (list, tuple)) or len(seqpos_slice) < 2:
+        return 0  # of one value it is the stop, as in Python's slice
+    start = seqpos_slice[0]
+    return start if isinstance(start, int) and start > 0 else 0
+
+
 class Dictionary:
     """One sae_lens SAE at one site. Raises InputError on what the formula above does not cover.
 
@@ -185,6 +197,8 @@ class Dictionary:
         """Number of features."""
         self.b_dec: Tensor = sae.b_dec
         """`[d]`."""
+        self.trained_from = _first_position(sae.cfg.metadata.seqpos_slice)
+        """The first position that the dictionary was trained on."""
 
     @property
     def d_in(self) -> int:

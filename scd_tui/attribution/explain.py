@@ -121,6 +121,8 @@ def explain(
         freeze_patterns=settings.freeze_patterns,
         contrast=other,
         said=said,
+        skip_first=settings.skip_first,
+        sinks=settings.sinks,
     )
     read_at = time.perf_counter()
     logits = reading.cut.logits_by_position()
@@ -131,11 +133,12 @@ def explain(
         metric=metric,
         position=question.position,
     )
-    first = int(settings.skip_first)
     attribution = attribute(
-        *(reading, wanted, strongest(settings.top, first), on_site),
+        reading,
+        wanted,
+        strongest(settings.top),
+        on_site,
         effects_of=effects_by(settings.method, model, reading, wanted, on_progress),
-        first=first,
     )
     graph = circuit_graph(attribution, settings)
     done = time.perf_counter()
@@ -164,6 +167,7 @@ def explain(
             *cautions(loaded.identity, len(question.tokens)),
             *loaded.notes,
         ),
+        sinks=reading.positions.sinks,
     )
     return Explanation(loaded, attribution, circuit)
 

@@ -8,7 +8,8 @@ In m(C) every dictionary stands in the stream. It reads what arrives there, whic
 in the clean run; features outside C are given their baseline (zero, or their mean over a text), the
 others what they are now. What the dictionary leaves unexplained of the current activation is kept, or
 given its baseline too. m(M) is the unmodified model. A curve takes the circuits of the n strongest. With a
-contrast prompt the baseline is what that prompt has at the same position, as for single nodes.
+contrast prompt the baseline is what that prompt has at the same position, as for single nodes. At sinks
+that are left out nothing is touched: their activations go on as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.attribute import Attribution
+from scd_tui.attribution.attribute import Attribution, Reading
 from scd_tui.attribution.baseline import StandIn
 from scd_tui.attribution.dictionary import Dictionary, Encoded
 from scd_tui.attribution.metric import value_at
@@ -34,10 +35,11 @@ LEAST_DIFFERENCE = 0.1
 
 @dataclass(frozen=True)
 class Ranked:
-    """The nodes of a site among all nodes of a circuit, `m` of them.
+    """The nodes of a site among all nodes of a circuit, `m` of them, none at sinks that are left out.
 
     `positions`, `indices`, `ranks` `[m]`: which, and how many nodes of all sites are stronger;
     `decoder` `[m, d]` their rows. `table` `[pos, d_sae]`: the ranks again; past all where no node is.
+    `counted` `[pos]`: the positions where the dictionary stands in the stream.
     """
 
     positions: Tensor
@@ -45,30 +47,46 @@ class Ranked:
     ranks: Tensor
     decoder: Tensor
     table: Tensor
+    counted: Tensor
 
     @classmethod
-    def of(cls, encoded: Encoded, ranks: Tensor, features: int) -> "Ranked":
-        """The active features of a reading, with their ranks."""
+    def of(cls, encoded: Encoded, ranks: Tensor, features: int, counted: Tensor) -> "Ranked":
+        """The active features of a reading at the positions `counted` `[pos]`, with their ranks."""
+        here = counted[encoded.positions]
+        positions, indices, ranks = encoded.positions[here], encoded.indices[here], ranks[here]
         table = ranks.new_full((len(encoded.error), features), torch.iinfo(ranks.dtype).max)
-        table[encoded.positions, encoded.indices] = ranks
-        return cls(encoded.positions, encoded.indices, ranks, encoded.decoder, table)
+        table[positions, indices] = ranks
+        return cls(positions, indices, ranks, encoded.decoder[here], table, counted)
+
+
+def counted_features(reading: Reading, counted: Tensor) -> int:
+    """How many active features all sites have at the positions `counted` `[pos]`."""
+    return sum(int(counted[reading.encoded[site].positions].sum()) for site in reading.sites)
 
 
 def strongest_first(
-    attribution: Attribution, dictionaries: Mapping[Site, Dictionary]
+    attribution: Attribution,
+    dictionaries: Mapping[Site, Dictionary],
+    counted: Tensor | None = None,
 ) -> dict[Site, Ranked]:
-    """Features of all sites by |effect|; ties in the order of computation."""
-    sizes = torch.cat([attribution.effects[s].features.abs() for s in attribution.reading.sites])
-    return _ranked(attribution, dictionaries, torch.argsort(sizes, descending=True, stable=True))
+    """Features of all sites by |effect|; ties in the order of computation.
+
+    Those at the positions `counted` `[pos]`, by default those that count in the reading.
+    """
+    return _ranked(attribution, dictionaries, _by_effect(attribution), counted)
 
 
 def by_chance(
-    attribution: Attribution, dictionaries: Mapping[Site, Dictionary], seed: int
+    attribution: Attribution,
+    dictionaries: Mapping[Site, Dictionary],
+    seed: int,
+    counted: Tensor | None = None,
 ) -> dict[Site, Ranked]:
     """The same features in an order that was drawn, to compare with."""
     count = sum(len(attribution.effects[site].features) for site in attribution.reading.sites)
     drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    return _ranked(attribution, dictionaries, drawn.to(attribution.reading.cut.logits.device))
+    order = drawn.to(attribution.reading.cut.logits.device)
+    return _ranked(attribution, dictionaries, order, counted)
 
 
 def chosen_first(
@@ -79,22 +97,36 @@ def chosen_first(
     for site in reading.sites:
         first |= {start + reading.row(node) for node in chosen if node.site == site}
         start += len(reading.encoded[site].values)
-    sizes = torch.cat([attribution.effects[s].features.abs() for s in reading.sites])
-    order = torch.argsort(sizes, descending=True, stable=True)
+    order = _by_effect(attribution)
     is_first = torch.tensor([row in first for row in order.tolist()], device=order.device)
     return _ranked(attribution, dictionaries, torch.cat([order[is_first], order[~is_first]]))
 
 
+def _by_effect(attribution: Attribution) -> Tensor:
+    """`[m of all sites]`: rows of all features, one site after the other, by |effect|."""
+    sizes = torch.cat([attribution.effects[s].features.abs() for s in attribution.reading.sites])
+    return torch.argsort(sizes, descending=True, stable=True)
+
+
 def _ranked(
-    attribution: Attribution, dictionaries: Mapping[Site, Dictionary], order: Tensor
+    attribution: Attribution,
+    dictionaries: Mapping[Site, Dictionary],
+    order: Tensor,
+    counted: Tensor | None = None,
 ) -> dict[Site, Ranked]:
-    ranks = torch.empty_like(order)
+    """The features at positions that count, ranked in the order of `order` among themselves."""
+    reading = attribution.reading
+    if counted is None:
+        counted = reading.counted
+    counts = torch.cat([counted[reading.encoded[site].positions] for site in reading.sites])
+    order = order[counts[order]]
+    ranks = torch.full_like(counts, 0, dtype=order.dtype)
     ranks[order] = torch.arange(len(order), device=order.device)
     found, start = {}, 0
-    for site in attribution.reading.sites:
-        encoded = attribution.reading.encoded[site]
+    for site in reading.sites:
+        encoded = reading.encoded[site]
         end = start + len(encoded.values)
-        found[site] = Ranked.of(encoded, ranks[start:end], dictionaries[site].width)
+        found[site] = Ranked.of(encoded, ranks[start:end], dictionaries[site].width, counted)
         start = end
     return found
 
@@ -136,6 +168,7 @@ def circuit_metrics(
         for n, limit in enumerate(limits.tolist()):
             out = (nodes.ranks < limit) == complement
             made[n].index_add_(0, nodes.positions[out], instead[out])
+        made = torch.where(nodes.counted[:, None], made, x)
         return made.reshape(activation.shape)
 
     ids = model.ids(tokens).expand(len(limits), -1)

@@ -5,8 +5,9 @@ over the text reads all sites at once, as they are in the unmodified model. Then
 is replaced, a pass each: by its reconstruction; by zeros; and by what the same weights make of it as
 plain ReLU, where that is another thing. The pass with zeros reads a dictionary of random directions too.
 
-A token put before each window (`first`) is read by the model and left as it is: it takes no part in any
-statistic, because dictionaries are trained without it and its activations are of another size.
+Sinks (`attribution.sinks`) are read by the model and left as they are: no dictionary stands in the stream
+there, and they take no part in any statistic, because dictionaries are trained without them and their
+activations are of another size.
 `scd_tui.judge` says what the numbers are held to.
 """
 
@@ -18,18 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scd_tui.attribution.attribute import Scores, attribute, read
+from scd_tui.attribution.attribute import Reading, Scores, attribute, read
 from scd_tui.attribution.chance import Fit, RandomDirections, normalised
 from scd_tui.attribution.circuit import explained_and_not, share
-from scd_tui.attribution.dictionary import Dictionary, Encoded
+from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.metric import positions_of, resolve_target
-from scd_tui.attribution.model import Edit, LanguageModel
+from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.windows import Windows, without_sinks
 from scd_tui.catalog.prompts import Prompt
 from scd_tui.graph import NodeId, Site
 from scd_tui.judge import Chance, Measured, Plain
 
-BATCH = 8
-"""Windows a forward pass."""
 _AT_ONCE = 2**24
 """Pre-activations in memory at a time."""
 _SAMPLE = 256
@@ -97,43 +97,6 @@ def reconstruct(dictionary: Dictionary, tally: Tally, x: Tensor) -> Tensor:
     return torch.cat(made)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Windows of a text `[windows, length]`, each read on its own behind the token `first` if any."""
-
-    ids: Tensor
-    first: int | None = None
-    batch: int = BATCH
-
-    @property
-    def skip(self) -> int:
-        """Positions before the text's own."""
-        return int(self.first is not None)
-
-    @property
-    def batches(self) -> int:
-        return -(-len(self.ids) // self.batch)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """`[batch, skip + length]` at a time."""
-        for rows in torch.split(self.ids, self.batch):
-            if self.first is None:
-                yield rows
-            else:
-                yield torch.cat([rows.new_full((len(rows), 1), self.first), rows], dim=1)
-
-    def edit(self, make: Callable[[Tensor], Tensor]) -> Edit:
-        """An edit of an activation `[batch, pos, ...]` that gives `make` the text's own `[n, d]`."""
-
-        def edit(activation: Tensor) -> Tensor:
-            own = activation[:, self.skip :]
-            flat = own.flatten(start_dim=2)
-            made = make(flat.reshape(-1, flat.shape[-1])).reshape(own.shape)
-            return torch.cat([activation[:, : self.skip], made], dim=1)
-
-        return edit
-
-
 @torch.no_grad()
 def cross_entropy(
     model: LanguageModel,
@@ -143,15 +106,18 @@ def cross_entropy(
 ) -> float:
     """Mean cross-entropy of each window's tokens but its first, in nats, in one pass over the text.
 
-    `makes[site]` is given the site's activations `[n, d]` and returns what the model goes on with.
+    Predictions made at sinks are left out. `makes[site]` is given the site's activations at the positions
+    that count, `[n, d]`, and returns what the model goes on with.
     """
-    edits = [(site, windows.edit(make)) for site, make in makes.items()]
     total, count = 0.0, 0
-    for rows in windows:
-        logits = model.forward(rows, edits, slice(windows.skip, -1))
-        wanted = rows[:, windows.skip + 1 :]
-        total += float(F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum"))
-        count += wanted.numel()
+    for batch in windows:
+        edits = [(site, batch.edit(make)) for site, make in makes.items()]
+        logits = model.forward(batch.ids, edits, slice(windows.skip, -1))
+        counted = batch.counted[:, windows.skip : -1]
+        wanted = batch.ids[:, windows.skip + 1 :]
+        losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+        total += float(torch.where(counted.flatten(), losses, 0.0).sum())
+        count += int(counted.sum())
         on_batch()
     return total / count
 
@@ -229,11 +195,12 @@ def prompt_pulls(
 ) -> dict[Site, Pull]:
     """What a prompt's target, by `diff`, asks of each site. Raises InputError on what it cannot ask."""
 
-    def nothing(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+    def nothing(reading: Reading, site: Site, scores: Scores) -> tuple[NodeId, ...]:
         return ()
 
-    before = () if first is None else (model.token(first),)
-    tokens = (*before, *model.prompt(prompt.text))
+    tokens = model.prompt(prompt.text)
+    if first is not None and not model.begins_with_bos(tokens):
+        tokens = (model.token(first), *tokens)
     reading = read(model, tokens, dictionaries, said=positions_of(tokens, 1))
     target = resolve_target(
         model,
@@ -243,7 +210,8 @@ def prompt_pulls(
         contrast=prompt.contrast,
     )
     gradients = attribute(reading, target, nothing).gradients
-    own = slice(len(before), None)
+    own = reading.counted.clone()
+    own[: int(first is not None)] = False
     return {
         site: (reading.cut.activation(site).detach()[own], gradients[site][own])
         for site in dictionaries
@@ -263,7 +231,8 @@ def share_explained(dictionary: Dictionary, pulls: Sequence[Pull]) -> float | No
         errors = (encoded.error * gradient).sum(dim=-1)
         zero = torch.zeros_like(errors)
         scores = Scores(encoded.along(gradient[None])[0], errors, zero, zero)
-        shares.append(share(*explained_and_not(encoded, scores)))
+        if (found := share(*explained_and_not(encoded, scores))) is not None:
+            shares.append(found)
     return sum(shares) / len(shares) if shares else None
 
 
@@ -318,10 +287,12 @@ def measure(
 ) -> Iterator[Measured]:
     """Each dictionary in turn, in the order given. The prompts are for the share explained.
 
+    Sinks are found first, unless the windows say already which positions count.
     `on_progress(done, total)` is called after every batch and prompt; what it raises ends the measuring.
     Raises InputError on a prompt that is not `askable`.
     """
-    passes = 1 + sum(2 if d.is_plain else 3 for d in dictionaries.values())
+    search = windows.counted is None
+    passes = 1 + int(search) + sum(2 if d.is_plain else 3 for d in dictionaries.values())
     total, done = passes * windows.batches + len(prompts), 0
 
     def step() -> None:
@@ -329,6 +300,8 @@ def measure(
         done += 1
         on_progress(done, total)
 
+    if search:
+        windows = without_sinks(model, windows, dictionaries.values(), step)
     ce, clean = read_sites(model, dictionaries, windows, step)
     of_prompts = []
     for prompt in prompts:

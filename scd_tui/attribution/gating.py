@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from scd_tui.attribution.gate import Windows, measure
+from scd_tui.attribution.gate import measure
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.attribution.windows import token_windows
+from scd_tui.attribution.windows import Windows, token_windows, without_sinks
 from scd_tui.catalog.texts import bundled_text
 from scd_tui.catalog.verdicts import keep_gate, kept_gate
 from scd_tui.graph import DictionaryGate, Site
@@ -37,6 +37,7 @@ class Gating:
     loaded: LoadedModel
     published: Mapping[Site, Published]
     found: list[DictionaryGate] = field(default_factory=list)
+    windows: Windows | None = None
 
     @property
     def total(self) -> int:
@@ -52,13 +53,15 @@ class Gating:
         What `on_progress` raises ends the step, which can be tried again.
         """
         model, identity = self.loaded.model, self.loaded.identity
-        first = model.bos if identity.prepends_bos else None
-        tokens = TOKENS["cuda" if model.device.type == "cuda" else "cpu"]
-        ids = token_windows(model, bundled_text().text, tokens, first=first)
+        if self.windows is None:
+            first = model.bos if identity.prepends_bos else None
+            tokens = TOKENS["cuda" if model.device.type == "cuda" else "cpu"]
+            ids = token_windows(model, bundled_text().text, tokens, first=first)
+            self.windows = without_sinks(
+                model, Windows(ids, first), self.loaded.dictionaries.values()
+            )
         site, dictionary = list(self.loaded.dictionaries.items())[len(self.found)]
-        (measured,) = measure(
-            model, {site: dictionary}, Windows(ids, first), on_progress=on_progress
-        )
+        (measured,) = measure(model, {site: dictionary}, self.windows, on_progress=on_progress)
         self.found.append(verdict(measured, self.published.get(site)))
         if self.finished:
             keep_gate(identity, tuple(self.found))

@@ -6,7 +6,8 @@ sources by their shares, as far as its edges are known:
 
     influence(u) = Σ_v influence(v) |w(u → v)| / Σ_u' |w(u' → v)|
 
-All of it ends at embeddings, or at errors and features that were not followed further. Signs are
+All of it ends at embeddings, or at errors and features that were not followed further. Sinks that are
+left out are in no sum. Signs are
 left out, for paths that cancel are both part of the mechanism. This is the influence by which
 circuit-tracer prunes (Ameisen et al. 2025), on a graph whose unselected sources stay in the sums;
 `scd_tui.pruning` prunes.
@@ -70,23 +71,27 @@ def _row(reading: Reading, ref: NodeRef) -> int:
     return features + leaves + ref.position
 
 
-def _sizes(scores: Scores) -> Tensor:
-    """`[m + pos + pos]`; what the constants send is nobody's."""
-    return torch.cat([scores.features, scores.errors, scores.leaves]).abs()
+def _sizes(reading: Reading, place: Place, scores: Scores) -> Tensor:
+    """`[m + pos + pos]`, 0 at sinks that are left out. Constants are no nodes and have no part."""
+    counted = reading.counted
+    counts = reading.counts(place) if isinstance(place, Site) else counted[:0]
+    sizes = torch.cat([scores.features, scores.errors, scores.leaves]).abs()
+    return torch.where(torch.cat([counts, counted, counted]), sizes, 0.0)
 
 
 def influence(attribution: Attribution) -> Influence:
     """Influence along the edges that are known: those into the root and into followed nodes."""
     reading = attribution.reading
     sizes = {
-        node: {place: _sizes(scores) for place, scores in into.items()}
+        node: {place: _sizes(reading, place, scores) for place, scores in into.items()}
         for node, into in attribution.edges.items()
     }
     totals = {
         node: float(sum(part.sum() for part in into.values())) for node, into in sizes.items()
     }
     places = {
-        place: torch.zeros_like(_sizes(attribution.effects[place])) for place in reading.cut.order
+        place: torch.zeros_like(_sizes(reading, place, attribution.effects[place]))
+        for place in reading.cut.order
     }
     table = Influence(reading, places, totals, 0.0, 0.0, 0.0, 0.0)
     handed_on = {place: torch.zeros_like(mine) for place, mine in places.items()}

@@ -8,6 +8,7 @@ prompt, from what they are there) to what they are, while the constant stays (Ma
 
 so that the effects of a site's features and errors add up to what the metric loses without all of
 them, up to the quadrature. Where the gradient is flat at the clean run, this still sees the way there.
+Sinks that are left out stay as they are all along.
 """
 
 from collections.abc import Iterator
@@ -48,7 +49,9 @@ def _summed_gradient(
 ) -> Tensor:
     """`[pos, d]`: Σ ∂m/∂x over the points of the way `[steps]`, each in a run of its own."""
     origin = reading.origin(site)
-    along = reading.cut.activation(site) - origin
+    # sinks that are left out stay what they are all along the path
+    along = (reading.cut.activation(site) - origin) * reading.counted[:, None]
+    origin = reading.cut.activation(site) - along
     way = (origin + points.to(along.dtype)[:, None, None] * along).requires_grad_()
     with torch.enable_grad():
         logits = model.forward(

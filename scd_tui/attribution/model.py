@@ -237,6 +237,10 @@ class LanguageModel:
         token_id: int | None = self._bridge.tokenizer.bos_token_id
         return token_id
 
+    def begins_with_bos(self, tokens: Sequence[Token]) -> bool:
+        """Whether the first token is the BOS that this model's prompts are given."""
+        return self._first is not None and len(tokens) > 0 and tokens[0].id == self._first
+
     @property
     def device(self) -> torch.device:
         device: torch.device = next(self._bridge.parameters()).device

@@ -22,19 +22,19 @@ class Thread:
 def same_elsewhere(attribution: Attribution, node: NodeId, step: int) -> NodeId | None:
     """The same feature, error or embedding at the next (1) or an earlier (-1) token where it is.
 
-    A feature is only where it is active.
+    A feature is only where it is active. Sinks that are left out are passed over.
     """
     ref, reading = parse_node(node), attribution.reading
     if ref.kind == "root":
         return None
-    positions = range(len(reading.cut.tokens))
+    positions = reading.counted.nonzero().flatten().tolist()
     if ref.site is not None:
         reading.check(ref)
     if ref.site is not None and ref.index is not None:
         active = reading.encoded[ref.site].rows
         positions_of = [p for p in positions if (p, ref.index) in active]
     else:
-        positions_of = list(positions)
+        positions_of = positions
     further = [p for p in positions_of if (p - ref.position) * step > 0]
     if not further:
         return None
@@ -77,12 +77,16 @@ def _above(attribution: Attribution, node: NodeRef, direction: Tensor) -> Thread
 def _likest(
     attribution: Attribution, site: Site, weights: Tensor, direction: Tensor, best: Thread | None
 ) -> Thread | None:
-    """The better of `best` and a site's feature of likest direction among those with a weight."""
+    """The better of `best` and a site's feature of likest direction among those with a weight.
+
+    Features at sinks that are left out do not take part.
+    """
     decoder = attribution.reading.encoded[site].decoder
-    if decoder.shape[-1] != len(direction) or not bool((weights != 0).any()):
+    eligible = (weights != 0) & attribution.reading.counts(site)
+    if decoder.shape[-1] != len(direction) or not bool(eligible.any()):
         return best
     cosines = torch.cosine_similarity(decoder, direction[None], dim=-1)
-    row = int(torch.where(weights != 0, cosines, -2.0).argmax())
+    row = int(torch.where(eligible, cosines, -2.0).argmax())
     if best is not None and float(cosines[row]) <= best.cosine:
         return best
     position, index = attribution.reading.encoded[site].pairs[row]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Neurons
+from scd_tui.attribution.windows import Windows
 from scd_tui.errors import InputError
 from scd_tui.graph import Target, Token
 
@@ -62,12 +63,18 @@ def neuron_effects(
     }
 
 
-def ranks(effects: Mapping[int, Tensor]) -> dict[int, Tensor]:
+def ranks(effects: Mapping[int, Tensor], counted: Tensor | None = None) -> dict[int, Tensor]:
     """`[pos, d_mlp]` of each layer: how many neurons of all layers have a larger |effect|.
 
-    Ties in the order of computation: by layer, position, index.
+    Ties in the order of computation: by layer, position, index. Neurons at positions that are not
+    `counted` `[pos]` come after all others; by default all positions count.
     """
-    sizes = torch.cat([effect.abs().flatten() for effect in effects.values()])
+
+    def size(effect: Tensor) -> Tensor:
+        sizes = effect.abs()
+        return sizes if counted is None else torch.where(counted[:, None], sizes, -1.0)
+
+    sizes = torch.cat([size(effect).flatten() for effect in effects.values()])
     order = torch.argsort(sizes, descending=True, stable=True)
     places = torch.empty_like(order)
     places[order] = torch.arange(len(order), device=order.device)
@@ -97,22 +104,21 @@ def neurons_of(model: LanguageModel, tokens: Sequence[Token]) -> dict[int, Tenso
 
 @torch.no_grad()
 def mean_neurons(
-    model: LanguageModel, layers: Iterable[int], windows: Iterable[Sequence[int]]
+    model: LanguageModel, layers: Iterable[int], windows: Windows
 ) -> dict[int, Tensor]:
-    """`[d_mlp]` of each layer: means over every position of texts given as token ids."""
+    """`[d_mlp]` of each layer: means over the positions of a text that count."""
     totals: dict[int, Tensor] = {}
-    count = 0
 
-    def add(layer: int, activation: Tensor) -> Tensor:
-        here = activation[0].sum(dim=0)
+    def add(layer: int, activations: Tensor) -> Tensor:
+        here = activations.sum(dim=0)
         totals[layer] = totals[layer] + here if layer in totals else here
-        return activation
+        return activations
 
-    edits = [(Neurons(layer), partial(add, layer)) for layer in layers]
-    for window in windows:
-        model.forward(torch.tensor([list(window)], device=model.device), edits)
-        count += len(window)
-    return {layer: total / count for layer, total in totals.items()}
+    layers = tuple(layers)
+    for batch in windows:
+        edits = [(Neurons(layer), batch.edit(partial(add, layer))) for layer in layers]
+        model.forward(batch.ids, edits, [-1])
+    return {layer: total / windows.tokens for layer, total in totals.items()}
 
 
 @torch.no_grad()
@@ -124,17 +130,21 @@ def neuron_metrics(
     ranked: Mapping[int, Tensor],
     sizes: Sequence[int],
     *,
+    counted: Tensor | None = None,
     complement: bool = False,
 ) -> list[float]:
     """m(C) for the circuits of the n first neurons, for each n of `sizes`; all else as it is.
 
     `baselines[layer]` `[d_mlp]` or `[pos, d_mlp]`, `ranked[layer]` `[pos, d_mlp]`. With `complement`, for
-    those of all other neurons.
+    those of all other neurons. Neurons at positions that are not `counted` `[pos]` stay as they are; by
+    default all positions count.
     """
     limits = torch.tensor(list(sizes), device=model.device)[:, None, None]
 
     def replace(layer: int, activation: Tensor) -> Tensor:
         kept = (ranked[layer] < limits) != complement
+        if counted is not None:
+            kept = kept | ~counted[:, None]
         return torch.where(kept, activation, baselines[layer])
 
     ids = model.ids(tokens).expand(len(limits), -1)

@@ -16,11 +16,11 @@ from scd_tui.attribution.explain import (
     measured_circuit,
     tokens_in_play,
 )
-from scd_tui.attribution.gate import Windows, askable, measure
+from scd_tui.attribution.gate import askable, measure
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.validation import validate
 from scd_tui.attribution.way import way_up
-from scd_tui.attribution.windows import token_windows
+from scd_tui.attribution.windows import Windows, token_windows, without_sinks
 from scd_tui.catalog.prompts import Prompt
 from scd_tui.catalog.texts import Text
 from scd_tui.errors import InputError
@@ -48,7 +48,7 @@ class Share:
     """Of a prompt's node effects at a site: active features a token, and what they explain."""
 
     active: float
-    share: float
+    share: float | None
 
 
 def last_site(attribution: Attribution) -> Site:
@@ -137,11 +137,13 @@ def share_by(dictionary: Dictionary, x: torch.Tensor, gradient: torch.Tensor) ->
 def as_published(loaded: LoadedModel, attribution: Attribution) -> AsPublished:
     """The same activations and gradients read by the dictionaries as the post's code runs them.
 
-    A site at a time: without a selection a third of a dictionary's features may be active at a token.
+    Sinks are left out. A site at a time: without a selection a third of a dictionary's features may be
+    active at a token.
     """
-    sites = []
+    sites, counted = [], attribution.reading.counted
     for site, dictionary in loaded.dictionaries.items():
-        x, gradient = attribution.reading.cut.activation(site), attribution.gradients[site]
+        x = attribution.reading.cut.activation(site)[counted]
+        gradient = attribution.gradients[site][counted]
         right = share_by(dictionary, x, gradient)
         plain = share_by(dictionary.as_plain_relu(), x, gradient)
         sites.append(
@@ -198,7 +200,11 @@ def replicate(
     """
     model = loaded.model
     first = model.bos if loaded.identity.prepends_bos else None
-    windows = Windows(token_windows(model, text.text, tokens, first=first), first)
+    windows = without_sinks(
+        model,
+        Windows(token_windows(model, text.text, tokens, first=first), first),
+        loaded.dictionaries.values(),
+    )
     plain = {site: d.as_plain_relu() for site, d in loaded.dictionaries.items()}
     gates = [
         gated(

@@ -52,9 +52,8 @@ def trust_scores(estimates: Sequence[float], exact: Sequence[float]) -> TrustSco
 
 
 def _counted(attribution: Attribution, site: Site, values: Tensor) -> Tensor:
-    """`[m]`: sizes of what a site's features have; 0 at positions that trust does not look at."""
-    looked_at = attribution.reading.encoded[site].positions >= attribution.first
-    return torch.where(looked_at, values.abs(), 0.0)
+    """`[m]`: sizes of what a site's features have; 0 at positions that are left out."""
+    return torch.where(attribution.reading.counts(site), values.abs(), 0.0)
 
 
 def strongest_features(

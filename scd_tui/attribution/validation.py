@@ -9,6 +9,9 @@ is not what arrived in the clean run, and features fire there that were silent. 
 leaves them out, as they are no nodes; the complement of no nodes, which is everything, has them. So
 faithfulness of all is what the nodes carry by themselves, and completeness at 0 what the dictionaries make
 of the prompt when they are left to themselves: the verdict on the dictionaries.
+
+Sinks that are left out of the circuit are left out of every curve: they stay as they are. One that a
+contrast prompt readmits still stays at the mean, since means are of ordinary positions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +30,7 @@ from scd_tui.attribution.faithfulness import (
     Ranked,
     by_chance,
     circuit_metrics,
+    counted_features,
     measured_curve,
     ratios,
     strongest_first,
@@ -40,11 +44,12 @@ from scd_tui.attribution.neurons import (
     neurons_of,
     ranks,
 )
-from scd_tui.attribution.windows import token_windows
+from scd_tui.attribution.windows import Windows, token_windows, without_sinks
 from scd_tui.catalog.texts import Text
 from scd_tui.curves import ENOUGH, Column, Order, Stand, Validation
 from scd_tui.errors import InputError
 from scd_tui.graph import Site, Token
+from scd_tui.wording import sink_lines
 
 MOST_TOKENS = 4096
 """Of a text, that means are taken over."""
@@ -182,16 +187,16 @@ def of_features(
 ) -> Iterator[Asked]:
     """Both baselines, errors kept and removed, by |effect| and at random."""
     reading, sites = attribution.reading, loaded.dictionaries
-    count = sum(len(reading.encoded[site].values) for site in reading.sites)
-    orders: dict[Order, list[dict[Site, Ranked]]] = {
-        "effect": [strongest_first(attribution, sites)],
-        "random": [by_chance(attribution, sites, seed) for seed in SEEDS],
-    }
-    stands: tuple[tuple[Stand, Mapping[Site, StandIn]], ...] = (
-        without(loaded, attribution),
-        ("mean", means),
+    stands: tuple[tuple[Stand, Mapping[Site, StandIn], torch.Tensor], ...] = (
+        (*without(loaded, attribution), reading.counted),
+        ("mean", means, reading.positions.own),
     )
-    for (stand, baselines), errors in product(stands, (True, False)):
+    for (stand, baselines, counted), errors in product(stands, (True, False)):
+        count = counted_features(reading, counted)
+        orders: dict[Order, list[dict[Site, Ranked]]] = {
+            "effect": [strongest_first(attribution, sites, counted)],
+            "random": [by_chance(attribution, sites, seed, counted) for seed in SEEDS],
+        }
         for order, rankings in orders.items():
             yield Asked(
                 Column(nodes="features", baseline=stand, errors=errors, order=order, count=count),
@@ -209,7 +214,7 @@ def of_neurons(
     model: LanguageModel,
     attribution: Attribution,
     against: Sequence[Token],
-    windows: Sequence[Sequence[int]],
+    windows: Windows,
     beside: Sequence[int],
 ) -> Iterator[Asked]:
     """Both baselines, by |effect|, also at the sizes `beside`; `against` is the contrast prompt or empty.
@@ -217,30 +222,39 @@ def of_neurons(
     Raises InputError on a model whose neurons cannot be replaced.
     """
     tokens, target = attribution.reading.cut.tokens, attribution.target
+    positions = attribution.reading.positions
     there = neurons_of(model, against) if against else None
     effects = neuron_effects(model, tokens, target, there)
-    ranked = ranks(effects)
-    count = sum(effect.numel() for effect in effects.values())
     zeros = {layer: torch.zeros_like(effect[0]) for layer, effect in effects.items()}
-    stands: tuple[tuple[Stand, Mapping[int, torch.Tensor]], ...] = (
-        ("zero", zeros) if there is None else ("contrast", there),
-        ("mean", mean_neurons(model, effects, windows)),
+    stands: tuple[tuple[Stand, Mapping[int, torch.Tensor], torch.Tensor], ...] = (
+        ("zero" if there is None else "contrast", there or zeros, positions.counted),
+        ("mean", mean_neurons(model, effects, windows), positions.own),
     )
 
-    def measure_of(baselines: Mapping[int, torch.Tensor]) -> Measure:
+    def measure_of(baselines: Mapping[int, torch.Tensor], counted: torch.Tensor) -> Measure:
+        ranked = ranks(effects, counted)
+
         def measure(sizes: Sequence[int], *, complement: bool = False) -> list[float]:
             return neuron_metrics(
-                model, tokens, target, baselines, ranked, sizes, complement=complement
+                model,
+                tokens,
+                target,
+                baselines,
+                ranked,
+                sizes,
+                counted=counted,
+                complement=complement,
             )
 
         return in_batches(measure, circuits_at_once(attribution))
 
-    sizes = sorted({*sizes_up_to(count), *(size for size in beside if size < count)})
-    for stand, baselines in stands:
+    for stand, baselines, counted in stands:
+        count = int(counted.sum()) * sum(effect.shape[1] for effect in effects.values())
+        sizes = sorted({*sizes_up_to(count), *(size for size in beside if size < count)})
         yield Asked(
             Column(nodes="neurons", baseline=stand, errors=None, order="effect", count=count),
             sizes,
-            measure_of(baselines),
+            measure_of(baselines, counted),
         )
 
 
@@ -260,18 +274,25 @@ def validate(
     the work. Raises InputError on a text without tokens.
     """
     loaded, attribution = explanation.loaded, explanation.attribution
-    windows = token_windows(loaded.model, text.text, MOST_TOKENS).tolist()
+    model = loaded.model
+    first = model.bos if loaded.identity.prepends_bos else None
+    windows = without_sinks(
+        model,
+        Windows(token_windows(model, text.text, MOST_TOKENS, first=first), first),
+        loaded.dictionaries.values(),
+    )
     # features: by stand-in, errors and order; neurons: by stand-in
     total = 1 + 2 * 2 * 2 + 2
     on_progress("means over the text", 0, total)
     asked = list(
-        of_features(loaded, attribution, mean_baselines(loaded.model, loaded.dictionaries, windows))
+        of_features(loaded, attribution, mean_baselines(model, loaded.dictionaries, windows))
     )
     columns: list[Column] = []
-    notes: list[str] = []
+    reading = attribution.reading
+    notes = list(sink_lines(reading.positions.sinks, reading.cut.tokens))
     try:
         against = explanation.circuit.contrast_tokens
-        asked += of_neurons(loaded.model, attribution, against, windows, asked[0].sizes)
+        asked += of_neurons(model, attribution, against, windows, asked[0].sizes)
     except InputError as error:
         notes.append(f"no baseline of neurons: {error}")
     for one in asked:
@@ -284,7 +305,7 @@ def validate(
         target=attribution.target,
         metric_value=attribution.value,
         text=text.name,
-        text_tokens=sum(map(len, windows)),
+        text_tokens=windows.tokens,
         seeds=SEEDS,
         columns=tuple(columns),
         notes=tuple(notes),

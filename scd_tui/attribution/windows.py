@@ -1,11 +1,23 @@
-"""A text as windows of tokens, each to be read on its own."""
+"""A text as windows of tokens, each to be read on its own, and which of its positions count.
+
+A token put before each window (`first`) is read by the model and left as it is: it takes no part in any
+statistic, and neither does any other sink (`sinks`), which `without_sinks` finds in one pass.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.model import Edit, LanguageModel
+from scd_tui.attribution.sinks import RATIO, norm_ratios, streams_at, trained_from
 from scd_tui.errors import InputError
 
+BATCH = 8
+"""Windows per forward pass."""
 WINDOW = 64
 """Tokens: the shortest context that published dictionaries were trained on (OpenAI's of GPT-2)."""
 
@@ -27,3 +39,122 @@ def token_windows(
     count = min(places, tokens // length)
     starts = [length * (n * places // count) for n in range(count)]
     return torch.tensor([ids[start : start + length] for start in starts], device=model.device)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows: `ids` `[n, skip + length]`, and which positions `counted`, of the same shape, count."""
+
+    ids: Tensor
+    counted: Tensor
+
+    def edit(self, make: Callable[[Tensor], Tensor]) -> Edit:
+        """An edit of an activation `[n, pos, ...]` that gives `make` the positions that count, `[m, d]`."""
+
+        def edit(activation: Tensor) -> Tensor:
+            flat = activation.flatten(start_dim=2)
+            counted = self.counted.to(flat.device)
+            made = flat.clone()
+            made[counted] = make(flat[counted])
+            return made.reshape(activation.shape)
+
+        return edit
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a text `[windows, length]`, each read on its own behind the token `first` if any.
+
+    `counted` `[windows, length]`: the tokens that take part in statistics, all by default.
+    """
+
+    ids: Tensor
+    first: int | None = None
+    batch: int = BATCH
+    counted: Tensor | None = None
+
+    @property
+    def skip(self) -> int:
+        """Positions before the text's own."""
+        return int(self.first is not None)
+
+    @property
+    def batches(self) -> int:
+        return -(-len(self.ids) // self.batch)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count."""
+        return self.ids.numel() if self.counted is None else int(self.counted.sum())
+
+    def places(self) -> tuple[Tensor, ...]:
+        """Of each batch, which tokens of `ids` laid end to end count, `[m]` int32 on the CPU."""
+        counted = self.counted
+        if counted is None:
+            counted = torch.ones_like(self.ids, dtype=torch.bool)
+        numbers = torch.arange(self.ids.numel(), dtype=torch.int32).reshape(self.ids.shape)
+        return tuple(
+            some[counts]
+            for some, counts in zip(
+                torch.split(numbers, self.batch),
+                torch.split(counted.cpu(), self.batch),
+                strict=True,
+            )
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        counted = self.counted
+        if counted is None:
+            counted = torch.ones_like(self.ids, dtype=torch.bool)
+        pairs = zip(
+            torch.split(self.ids, self.batch), torch.split(counted, self.batch), strict=True
+        )
+        for rows, counts in pairs:
+            if self.first is None:
+                yield Batch(rows, counts)
+                continue
+            before = rows.new_full((len(rows), 1), self.first)
+            yield Batch(
+                torch.cat([before, rows], dim=1),
+                torch.cat([torch.zeros_like(before, dtype=torch.bool), counts], dim=1),
+            )
+
+
+@torch.no_grad()
+def without_sinks(
+    model: LanguageModel,
+    windows: Windows,
+    dictionaries: Iterable[Dictionary],
+    on_batch: Callable[[], None] = lambda: None,
+) -> Windows:
+    """The windows with sinks left out, found in one pass over the text.
+
+    Raises InputError where every position is one.
+    """
+    dictionaries = tuple(dictionaries)
+    streams = streams_at(model, [dictionary.site for dictionary in dictionaries])
+    untrained = trained_from(dictionaries)
+    found = []
+    for batch in windows:
+        norms: list[Tensor] = []
+        model.forward(batch.ids, [(at, partial(_keep_norms, norms)) for at in streams], [-1])
+        counted = batch.counted.clone()
+        if norms:
+            counted &= norm_ratios(torch.stack(norms)) < RATIO
+        counted[:, :untrained] = False
+        found.append(counted[:, windows.skip :])
+        on_batch()
+    counted = torch.cat(found)
+    if not counted.any():
+        raise InputError(
+            "the dictionaries were trained without every position of this text's windows: "
+            "give a longer text"
+        )
+    return replace(windows, counted=counted)
+
+
+def _keep_norms(norms: list[Tensor], stream: Tensor) -> Tensor:
+    """Append the norms `[n, pos]` of a stream `[n, pos, d]`."""
+    there = norms[0].device if norms else stream.device
+    norms.append(stream.norm(dim=-1).to(there))
+    return stream

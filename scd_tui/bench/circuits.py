@@ -114,7 +114,7 @@ def not_followed(attribution: Attribution, count: int = _A_SITE) -> tuple[NodeId
     for site in spread(reading.sites):
         taken = attribution.selected[site]
         select = strongest(len(taken) + count)
-        candidates = select(site, reading.encoded[site], attribution.effects[site])
+        candidates = select(reading, site, attribution.effects[site])
         features = [node for node in candidates if parse_node(node).kind == "feature"]
         found += [node for node in features if node not in taken][:count]
     return tuple(found)

@@ -61,7 +61,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip-first",
         action="store_true",
-        help="leave the first position out of selections, shares and trust",
+        help="leave the first position out, as sinks are, on a model whose first position is none",
+    )
+    parser.add_argument(
+        "--sinks",
+        action="store_true",
+        help="let sinks count: positions with a massive activation, a prepended BOS and positions that "
+        "the dictionaries were trained without are left out otherwise",
     )
     parser.add_argument(
         "--freeze-patterns",
@@ -121,6 +127,7 @@ def run(argv: Sequence[str]) -> int:
             method=arguments.method,
             skip_first=arguments.skip_first,
             freeze_patterns=arguments.freeze_patterns,
+            sinks=arguments.sinks,
         ),
     )
     circuit = with_labels(measured_circuit(explanation), spec.features, cache_folder(cache_path()))

@@ -56,8 +56,8 @@ def run(argv: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from scd_tui.attribution.gate import Windows, askable, measure
-    from scd_tui.attribution.windows import token_windows
+    from scd_tui.attribution.gate import askable, measure
+    from scd_tui.attribution.windows import Windows, token_windows
     from scd_tui.export.gate_table import Report, encode, render
     from scd_tui.judge import Published, judge
 

@@ -45,8 +45,7 @@ def run(argv: Sequence[str]) -> int:
     from rich.progress import Progress
 
     from scd_tui.attribution.contexts import fire, records_of
-    from scd_tui.attribution.gate import Windows
-    from scd_tui.attribution.windows import token_windows
+    from scd_tui.attribution.windows import Windows, token_windows, without_sinks
     from scd_tui.config import cache_path
     from scd_tui.neuronpedia.local import LocalFeatures, Made
 
@@ -60,7 +59,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         local = LocalFeatures(folder, loaded.identity.reference)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            task = progress.add_task("reading", total=windows.batches)
+            task = progress.add_task("reading", total=2 * windows.batches)
+            windows = without_sinks(
+                model, windows, loaded.dictionaries.values(), lambda: progress.advance(task)
+            )
             fired = fire(model, loaded.dictionaries, windows, lambda: progress.advance(task))
             task = progress.add_task("writing", total=len(fired))
             for site, found in fired.items():

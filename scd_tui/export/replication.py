@@ -9,7 +9,7 @@ from scd_tui.export.gate_table import HEADINGS, gate_row
 from scd_tui.export.tree import flow_words, label, metric_words, signed, token_at
 from scd_tui.export.trust_table import markdown
 from scd_tui.graph import Circuit, Edge, ModelIdentity, NodeId, parse_node
-from scd_tui.numbers import MINUS, probability
+from scd_tui.numbers import MINUS, percent, probability
 from scd_tui.replication import (
     THE_POST,
     Answer,
@@ -20,7 +20,7 @@ from scd_tui.replication import (
     Shift,
 )
 from scd_tui.text import shorten, visible
-from scd_tui.wording import ids_of_alike
+from scd_tui.wording import ids_of_alike, sink_lines
 
 _LABEL_WIDTH = 60
 _NAMES = {"logp": "the post's loss (`logp`: it, negated)", "diff": "logit difference (`diff`)"}
@@ -126,7 +126,8 @@ def _answer(answer: Answer, file: str) -> Iterator[str]:
     circuit = answer.circuit
     lines = [
         f"{prose(metric_words(circuit.target))} = {signed(circuit.metric_value)}",
-        f"share explained by features: {circuit.share_explained:.0%}",
+        f"share explained by features: {percent(circuit.share_explained)}",
+        *map(prose, sink_lines(circuit.sinks, circuit.tokens)),
     ]
     if circuit.flow is not None:
         lines.append(f"influence: {flow_words(circuit.flow)}")
@@ -234,8 +235,8 @@ def _as_published(prompt: PromptReplication, found: AsPublished) -> Iterator[str
             str(site.site),
             f"{site.active:,.1f}",
             f"{site.active_as_published:,.1f}",
-            f"{site.share:.0%}",
-            f"{site.share_as_published:.0%}",
+            percent(site.share),
+            percent(site.share_as_published),
         )
         for site in found.sites
     ]

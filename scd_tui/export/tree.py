@@ -8,7 +8,7 @@ from rich.tree import Tree
 
 from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
-from scd_tui.numbers import probability
+from scd_tui.numbers import percent, probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible, whole
 from scd_tui.wording import (
@@ -19,6 +19,7 @@ from scd_tui.wording import (
     joined,
     likeliest_words,
     settings_words,
+    sink_lines,
 )
 
 _LABEL_WIDTH = 48
@@ -106,7 +107,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"set    {words}", style="dim"))
     if words := trust_words(circuit):
         lines.append(Text(f"trust  {words}"))
-    lines.append(Text(f"share  {circuit.share_explained:.0%} explained over all sites"))
+    lines.append(Text(f"share  {percent(circuit.share_explained)} explained over all sites"))
+    lines += [Text(f"sinks  {line}") for line in sink_lines(circuit.sinks, circuit.tokens)]
     if circuit.flow is not None:
         lines.append(Text(f"flow   {flow_words(circuit.flow)}"))
     if circuit.pruned is not None:
@@ -214,8 +216,9 @@ def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
         if pruned is not None and not here:
             continue
         words = (
-            f"  {summary.share_explained:.0%} explained, features {signed(summary.features)}, "
-            f"error {signed(summary.error)}; variance explained {summary.explained_variance:.0%}"
+            f"  {percent(summary.share_explained)} explained, features {signed(summary.features)}, "
+            f"error {signed(summary.error)}; "
+            f"variance explained {percent(summary.explained_variance)}"
         )
         branch = tree.add(Text.assemble((str(summary.site), "bold cyan"), words))
         add(branch, here)

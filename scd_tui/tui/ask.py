@@ -48,6 +48,7 @@ class Texts(msgspec.Struct, frozen=True):
     edges: str = ""
     skip_first: bool = False
     freeze_patterns: bool = False
+    sinks: bool = False
 
 
 def texts_of(choice: Choice, circuit: Circuit | None) -> Texts:
@@ -70,6 +71,7 @@ def texts_of(choice: Choice, circuit: Circuit | None) -> Texts:
         edges=str(settings.edges),
         skip_first=settings.skip_first,
         freeze_patterns=settings.freeze_patterns,
+        sinks=settings.sinks,
     )
 
 
@@ -93,6 +95,7 @@ def chosen(old: Choice, before: Texts, now: Texts) -> Choice:
         method=now.method,
         skip_first=now.skip_first,
         freeze_patterns=now.freeze_patterns,
+        sinks=now.sinks,
     )
     position = _number(now.position, "position", None)
     continuation = _number(now.continuation, "continuation", None, least=1)
@@ -178,6 +181,7 @@ class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
             for title, name in (
                 ("skip position 0", "skip_first"),
                 ("freeze patterns", "freeze_patterns"),
+                ("sinks count", "sinks"),
             ):
                 value = YES_NO[getattr(texts, name)]
                 yield Named(title, Cycle(YES_NO, value, name=name))
@@ -209,6 +213,7 @@ class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
             method=cast(Method, self._word("method")),
             skip_first=self._word("skip_first") == "yes",
             freeze_patterns=self._word("freeze_patterns") == "yes",
+            sinks=self._word("sinks") == "yes",
         )
 
     def _continued(self, said: Sequence[Completion]) -> None:

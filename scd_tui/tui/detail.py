@@ -31,6 +31,7 @@ from scd_tui.wording import (
     joined,
     likeliest_words,
     settings_words,
+    sink_lines,
 )
 
 SHOWN_CONTEXTS = 10
@@ -416,10 +417,12 @@ def _root(store: CircuitStore, width: int) -> list[Line]:
     if circuit.contrast_prompt is None and circuit.settings.method == "gradient":
         words = (
             "At the last residual site the effects of all features and errors and of the dictionary's "
-            "constant sum to about zero, because the final norm takes out what they share: read "
-            "them against each other, not as shares of the metric."
+            "constant, over all positions, sum to about zero, because the final norm takes out what "
+            "they share: read them against each other, not as shares of the metric."
         )
         lines += [(), *wrap([(words, "dim")], width)]
+    for line in sink_lines(circuit.sinks, circuit.tokens, "“sinks count” among the settings"):
+        lines += [(), *wrap([(line, "text")], width)]
     for note in circuit.notes:
         lines += [(), *wrap([(visible(note), "warn")], width)]
     if store.trust is not None:
@@ -474,11 +477,12 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
     summary = store.sites.get(place)
     if summary is None:
         return []
+    share = summary.share_explained
     lines = wrap(
         [
-            (percent(summary.share_explained), "text"),
+            (percent(share), "text"),
             (" of the effect at this site goes through features, ", "dim"),
-            (percent(1 - summary.share_explained), "text"),
+            (percent(None if share is None else 1 - share), "text"),
             (" through errors: Σ|features| / Σ(|features| + |error|), sums taken at each token", "dim"),
         ],
         width,
@@ -492,7 +496,7 @@ def _place(place: str, store: CircuitStore, width: int) -> list[Line]:
         ("const.", summary.constant, "decoder bias and mean"),
     ):
         lines += field(name, [(signed(value), tone(value)), (f"  {words}", "dim")], width)
-    variance = f"{summary.explained_variance:.3f}"
+    variance = "n/a" if summary.explained_variance is None else f"{summary.explained_variance:.3f}"
     lines += field("EV", [(variance, "text"), ("  explained variance, this prompt", "dim")], width)
     exact = store.circuit is not None and store.circuit.settings.method == "exact"
     if store.trust is not None and not exact:

@@ -27,6 +27,7 @@ def header(session: Session, width: int) -> list[Span]:
     left.append((visible(model.name), "name"))
     more: Span = (f" · {visible(model.dictionaries)} · {visible(model.device)}", "dim")
     parts = [
+        _sinks(session.store.circuit),
         _gate(session),
         _explained(session.store.circuit),
         _worker(session),
@@ -75,6 +76,18 @@ def _explained(circuit: Circuit | None) -> list[Span]:
     if circuit is None:
         return []
     return [("explained ", "dim"), (percent(circuit.share_explained), "text")]
+
+
+def _sinks(circuit: Circuit | None) -> list[Span]:
+    """`position 0 left out, 150× the norm`."""
+    left_out = [sink for sink in circuit.sinks if sink.left_out] if circuit is not None else []
+    if not left_out:
+        return []
+    numbers = [str(sink.position) for sink in left_out]
+    where = f"position {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} positions"
+    ratios = [sink.ratio for sink in left_out if sink.ratio is not None]
+    norm = f", {min(ratios):.0f}× the norm" if ratios else ""
+    return [(f"{where} left out{norm}", "dim")]
 
 
 def _trust(trust: Trust | None, circuit: Circuit | None) -> list[Span]:

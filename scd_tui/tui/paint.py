@@ -220,7 +220,7 @@ def _place(
         share = summary.share_explained
         spans += [
             (f"  {signed(summary.features, NUMBER)} ", tone(summary.features)),
-            (meter(share, 1, columns.bar), "dim"),
+            (meter(share or 0.0, 1, columns.bar), "dim"),
         ]
         text = percent(share, columns.exact)
         spans.append((text if columns.exact else "", "text"))

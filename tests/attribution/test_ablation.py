@@ -13,6 +13,7 @@ from scd_tui.attribution.baseline import mean_baselines
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.windows import Windows
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeRef, Site, parse_node
 
@@ -90,7 +91,7 @@ def test_a_node_can_be_set_to_its_mean_over_a_text(
     target = resolve_target(tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7)
     nodes = nodes_of(tiny_model, reading)
     ids = [token.id for token in reading.cut.tokens]
-    baselines = mean_baselines(tiny_model, dictionaries, [ids])
+    baselines = mean_baselines(tiny_model, dictionaries, Windows(torch.tensor([ids])))
     logits = ablated_logits(tiny_model, reading, nodes, target.positions, baselines)[:, 0]
     for node, row in zip(nodes, logits, strict=True):
         assert node.site is not None

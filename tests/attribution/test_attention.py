@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from scd_tui.attribution.ablation import exact_effects
-from scd_tui.attribution.attribute import Attribution, Scores, attribute, read, strongest
-from scd_tui.attribution.dictionary import Encoded
+from scd_tui.attribution.attribute import Attribution, Reading, Scores, attribute, read, strongest
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.trust import strongest_features
@@ -45,12 +44,12 @@ def indirect_object(texts: list[str], target: str) -> set[int]:
     return {p + step for p, text in enumerate(texts) if text == target for step in (0, 1)}
 
 
-def attention_writes_at_the_end(site: Site, encoded: Encoded, scores: Scores) -> tuple[NodeId, ...]:
+def attention_writes_at_the_end(reading: Reading, site: Site, scores: Scores) -> tuple[NodeId, ...]:
     """The circuit's nodes, as the app selects them, in what attention writes at the last position."""
     if site.kind != "attn_out":
         return ()
     last = len(scores.errors) - 1
-    nodes = strongest(Settings().top)(site, encoded, scores)
+    nodes = strongest(Settings().top)(reading, site, scores)
     return tuple(node for node in nodes if parse_node(node).position == last)
 
 

@@ -20,7 +20,6 @@ from scd_tui.attribution.circuit import site_summary
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.gate import (
     Tally,
-    Windows,
     askable,
     measure,
     prompt_pulls,
@@ -29,6 +28,7 @@ from scd_tui.attribution.gate import (
 )
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.windows import Windows
 from scd_tui.catalog.prompts import Prompt
 from scd_tui.graph import Site
 from scd_tui.judge import Measured

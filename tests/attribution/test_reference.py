@@ -57,7 +57,7 @@ class Both:
             metric=metric,
             position=position,
         )
-        return attribute(self.reading, target, lambda site, encoded, scores: ())
+        return attribute(self.reading, target, lambda reading, site, scores: ())
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,9 @@ WRONG: dict[str, Callable[[Encoded], Encoded]] = {
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_mistake_in_the_engine_is_seen(both: Both, mistake: str) -> None:
     encoded = {site: WRONG[mistake](e) for site, e in both.reading.encoded.items()}
-    wrong = replace(both, reading=Reading(both.reading.cut, encoded, encoded)).attribution()
+    wrong = replace(
+        both, reading=replace(both.reading, encoded=encoded, clean=encoded)
+    ).attribution()
     right = both.attribution()
     node = next(n for n in targets(both, right) if parse_node(n).site == Site(1, "resid_post"))
     expected = both.reference.edges_into(node, right.target.root)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from scd_tui.attribution.ablation import exact_effects
 from scd_tui.attribution.attribute import Reading, attribute, strongest
 from scd_tui.attribution.metric import resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.sinks import Positions
 from scd_tui.attribution.trust import (
     average_ranks,
     edges_to_measure,
@@ -86,7 +89,9 @@ def test_the_edges_measured_are_the_largest_into_the_root_and_the_selected_nodes
     tiny_model: LanguageModel, reading: Reading, first: int, count: int
 ) -> None:
     target = resolve_target(tiny_model, reading.cut.tokens, reading.cut.logits.detach(), target=7)
-    result = attribute(reading, target, strongest(2, first), first=first)
+    counted = torch.arange(len(reading.cut.tokens)) >= first
+    reading = replace(reading, positions=Positions((), counted, counted))
+    result = attribute(reading, target, strongest(2))
     known: dict[tuple[str, str], float] = {}
     for node, into in result.edges.items():
         for place, scores in into.items():

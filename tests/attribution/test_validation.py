@@ -25,7 +25,7 @@ from scd_tui.attribution.validation import (
     sizes_up_to,
     validate,
 )
-from scd_tui.attribution.windows import token_windows
+from scd_tui.attribution.windows import Windows, token_windows
 from scd_tui.catalog.texts import Text
 from scd_tui.curves import Column, Validation
 from scd_tui.graph import ModelIdentity, Settings
@@ -68,7 +68,7 @@ def features_alone(
     loaded, attribution = explanation.loaded, explanation.attribution
     reading = attribution.reading
     if column.baseline == "mean":
-        windows = token_windows(loaded.model, SAMPLE.text, MOST_TOKENS).tolist()
+        windows = Windows(token_windows(loaded.model, SAMPLE.text, MOST_TOKENS))
         baselines = mean_baselines(loaded.model, loaded.dictionaries, windows)
     else:
         baselines = {
@@ -97,7 +97,7 @@ def neurons_alone(
     model, attribution = explanation.loaded.model, explanation.attribution
     tokens = attribution.reading.cut.tokens
     effects = neuron_effects(model, tokens, attribution.target)
-    means = mean_neurons(model, effects, token_windows(model, SAMPLE.text, MOST_TOKENS).tolist())
+    means = mean_neurons(model, effects, Windows(token_windows(model, SAMPLE.text, MOST_TOKENS)))
     if column.baseline == "zero":
         means = {layer: torch.zeros_like(mean) for layer, mean in means.items()}
     return [

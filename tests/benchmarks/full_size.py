@@ -107,10 +107,9 @@ def measure(tokens: int, sites: int, streamed: bool) -> dict[str, Any]:
     import torch
 
     from scd_tui.attribution.explain import explain
-    from scd_tui.attribution.gate import Windows
     from scd_tui.attribution.gate import measure as gate
     from scd_tui.attribution.load import load
-    from scd_tui.attribution.windows import token_windows
+    from scd_tui.attribution.windows import Windows, token_windows
     from scd_tui.bench.memory import watched
     from scd_tui.catalog.machine import this_machine
     from scd_tui.catalog.models import find

@@ -7,9 +7,8 @@ import torch
 
 from scd_tui.attribution.attribute import read
 from scd_tui.attribution.contexts import fire, logit_effects, records_of
-from scd_tui.attribution.gate import Windows
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.attribution.windows import token_windows
+from scd_tui.attribution.windows import Windows, token_windows
 from scd_tui.catalog.models import find
 from scd_tui.catalog.texts import bundled_text
 from scd_tui.cli import main
