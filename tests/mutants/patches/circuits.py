@@ -189,7 +189,6 @@ CIRCUITS: tuple[Patch, ...] = (
         "an order is taken for ranks",
         "attribution.faithfulness",
         "attribution.faithfulness",
-        "    ranks = torch.empty_like(order)\n"
         "    ranks[order] = torch.arange(len(order), device=order.device)\n",
         "    ranks = order\n",
     ),
@@ -197,8 +196,8 @@ CIRCUITS: tuple[Patch, ...] = (
         "the weakest features come first",
         "attribution.faithfulness",
         "attribution.faithfulness",
-        "_ranked(attribution, dictionaries, torch.argsort(sizes, descending=True, stable=True))",
-        "_ranked(attribution, dictionaries, torch.argsort(sizes, descending=False, stable=True))",
+        "return torch.argsort(sizes, descending=True, stable=True)",
+        "return torch.argsort(sizes, descending=False, stable=True)",
     ),
     Patch(
         "faithfulness is a share of the metric itself",
@@ -218,8 +217,8 @@ CIRCUITS: tuple[Patch, ...] = (
         "features are divided by the number of texts",
         "attribution.baseline",
         "attribution.faithfulness",
-        "count += len(window)",
-        "count += 1",
+        "count = windows.tokens",
+        "count = len(windows.ids)",
     ),
     Patch(
         "a mean lacks the scale coming out",
@@ -267,7 +266,7 @@ CIRCUITS: tuple[Patch, ...] = (
         "neurons' sums are divided by the number of texts",
         "attribution.neurons",
         "attribution.neurons",
-        "count += len(window)",
-        "count += 1",
+        "total / windows.tokens",
+        "total / len(windows.ids)",
     ),
 )

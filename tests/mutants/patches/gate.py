@@ -14,15 +14,17 @@ GATE: tuple[Patch, ...] = (
         "the token put before is counted in the cross-entropy",
         "attribution.gate",
         "attribution.gate",
-        "slice(windows.skip, -1))\n        wanted = rows[:, windows.skip + 1 :]",
-        "slice(0, -1))\n        wanted = rows[:, 1:]",
+        'losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")',
+        "logits = model.forward(batch.ids, edits, slice(0, -1))\n"
+        "        counted, wanted = torch.ones_like(batch.ids[:, 1:]).bool(), batch.ids[:, 1:]\n"
+        '        losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")',
     ),
     Patch(
         "the token put before is replaced too",
+        "attribution.windows",
         "attribution.gate",
-        "attribution.gate",
-        "torch.cat([activation[:, : self.skip], made], dim=1)",
-        "torch.cat([0 * activation[:, : self.skip], made], dim=1)",
+        "torch.zeros_like(before, dtype=torch.bool)",
+        "torch.ones_like(before, dtype=torch.bool)",
     ),
     Patch(
         "silence is counted by position",

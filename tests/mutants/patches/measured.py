@@ -99,8 +99,8 @@ MEASURED: tuple[Patch, ...] = (
         "trust looks at positions that do not count",
         "attribution.trust",
         "attribution.trust",
-        ".positions >= attribution.first",
-        ".positions >= 0",
+        "return torch.where(attribution.reading.counts(site), values.abs(), 0.0)",
+        "return values.abs()",
     ),
     Patch(
         "relative errors are of the sum, signs and all",

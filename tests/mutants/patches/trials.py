@@ -42,7 +42,7 @@ TRIALS: tuple[Patch, ...] = (
         "a thread follows directions that no edge ties",
         "attribution.neighbours",
         "attribution.neighbours",
-        "torch.where(weights != 0, cosines, -2.0).argmax()",
+        "torch.where(eligible, cosines, -2.0).argmax()",
         "cosines.argmax()",
     ),
     Patch(
