@@ -74,6 +74,33 @@ def write_model(
     return folder
 
 
+def plant_sink(folder: Path, size: float = 200.0) -> Path:
+    """Give a model that `write_model` saved a massive activation at position 0, written by its first MLP.
+
+    The position's embedding points along a direction that one neuron reads, and that neuron writes a
+    vector `size` times as long as an ordinary one. Elsewhere the neuron is silent.
+    """
+    model = GPT2LMHeadModel.from_pretrained(folder)
+    width = model.config.n_embd
+    read = torch.nn.functional.normalize(
+        torch.randn(width, generator=torch.Generator().manual_seed(1)), dim=0
+    )
+    read = torch.nn.functional.normalize(read - read.mean(), dim=0)
+    write = torch.nn.functional.normalize(
+        torch.randn(width, generator=torch.Generator().manual_seed(2)), dim=0
+    )
+    with torch.no_grad():
+        block = model.transformer.h[0]
+        model.transformer.wpe.weight[0] = 20 * read
+        block.ln_2.weight.fill_(1.0)
+        block.ln_2.bias.zero_()
+        block.mlp.c_fc.weight[:, 0] = 10 * read
+        block.mlp.c_fc.bias[0] = -40.0
+        block.mlp.c_proj.weight[0] = size / 10 * write
+    model.save_pretrained(folder)
+    return folder
+
+
 def random_dictionaries(
     layers: int,
     width: int,

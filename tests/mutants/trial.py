@@ -18,7 +18,15 @@ TESTS = (
         for name in (
             *("metric", "question", "influence", "model", "planted", "dictionary", "screening"),
             *("trust", "gate", "neurons", "invariants", "properties", "integrated", "heads"),
-            *("explain", "ablation", "methods", "contrast_prompt", "faithfulness", "reference"),
+            *(
+                "explain",
+                "ablation",
+                "sinks",
+                "methods",
+                "contrast_prompt",
+                "faithfulness",
+                "reference",
+            ),
             *("together", "experiments", "neighbours", "way", "replicate"),
             "families",
         )

@@ -10,6 +10,7 @@ from patches.heads import HEADS
 from patches.measured import MEASURED
 from patches.methods import METHODS
 from patches.questions import QUESTIONS
+from patches.sinks import SINKS
 from patches.trials import TRIALS
 
 PATCHES: tuple[Patch, ...] = (
@@ -21,5 +22,6 @@ PATCHES: tuple[Patch, ...] = (
     *MEASURED,
     *CIRCUITS,
     *GATE,
+    *SINKS,
     *TRIALS,
 )

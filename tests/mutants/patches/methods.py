@@ -69,7 +69,7 @@ METHODS: tuple[Patch, ...] = (
     Patch(
         "the error of the first position is selected though it does not count",
         "attribution.attribute",
-        "attribution.methods",
+        "attribution.sinks",
         "errors = torch.where(reading.counted, scores.errors.abs(), 0.0)",
         "errors = scores.errors.abs()",
     ),
