@@ -16,8 +16,8 @@ from torch import Tensor
 from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
-_SUPPORTED = ("standard", "topk", "abstopk", "jumprelu", "gated")
-_REFUSED = {
+SUPPORTED = ("standard", "topk", "abstopk", "jumprelu", "gated")
+REFUSED = {
     "matching_pursuit": (
         "matching pursuit finds its features one after the other and has no encoder, along whose "
         "columns edges are measured"
@@ -232,9 +232,9 @@ def activation_of(site: Site, sae: SAE, *, in_place: bool = False) -> Activation
     active features are quickly gathered; unless it is to stay in place.
     """
     architecture = sae.cfg.architecture()
-    if architecture in _REFUSED:
-        raise InputError(f"the dictionary at {site} is not supported: {_REFUSED[architecture]}")
-    if architecture not in _SUPPORTED:
+    if architecture in REFUSED:
+        raise InputError(f"the dictionary at {site} is not supported: {REFUSED[architecture]}")
+    if architecture not in SUPPORTED:
         raise InputError(
             f"the dictionary at {site} has architecture {architecture!r}, which is not supported: "
             "use standard, topk, abstopk, jumprelu, gated, or what sae_lens saves as one of them"

@@ -17,8 +17,9 @@ from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
 from scd_tui.attribution.placing import Way, ways
 from scd_tui.attribution.prepared import load_prepared, prepare, prepared_folder
 from scd_tui.attribution.pretrained import lies_mapped, load_pretrained
+from scd_tui.attribution.stored import stored_fault, unreadable, weights_fault
 from scd_tui.catalog.cached import Kept, require, revisions
-from scd_tui.catalog.folders import site_of_hook
+from scd_tui.catalog.folders import MEND, one_head, site_of_hook
 from scd_tui.catalog.models import ModelSpec
 from scd_tui.catalog.spec import HubDictionary, HubModel
 from scd_tui.errors import InputError, RunError
@@ -62,6 +63,10 @@ def load(
     disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     here = require(spec)
+    for source in spec.dictionaries.values():
+        # by configurations and headers alone, before sizes are taken from them or the model is loaded
+        if isinstance(source, Path) and (fault := stored_fault(source)):
+            raise _damaged(source, str(source), fault)
     chosen, why = ways(spec, device, stream=stream)
     where = device_label(device)
     notes: tuple[str, ...] = (f"{chosen[0].words}: {why}",) if why else ()
@@ -97,13 +102,22 @@ def _load(
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
-        name = source.name if isinstance(source, Path) else f"{source.id} of {source.release}"
+        name = str(source) if isinstance(source, Path) else f"{source.id} of {source.release}"
         if site.layer >= model.layers or not model.has(site):
-            raise InputError(f"{name} is at {site}, and the model has no such place")
+            raise InputError(
+                f"{name} is at {site}, and the model has no such place: choose the dictionaries of this "
+                f"model, which has {model.layers} layers"
+            )
         where = torch.device("cpu") if way.stream else model.device_at(site)
         sae = _sae(source, here, where, stream=way.stream)
         _require_fit(name, site, sae, model)
-        dictionaries[site] = Dictionary(site, sae, in_place=way.stream)
+        # A published file that stays in place was checked when it was downloaded, and is not read here.
+        if (isinstance(source, Path) or not way.stream) and (fault := weights_fault(sae)):
+            raise _damaged(source, name, fault)
+        try:
+            dictionaries[site] = Dictionary(site, sae, in_place=way.stream)
+        except InputError as error:
+            raise InputError(f"{name} cannot be used: {error}") from None
         emptied(sae)
         trim()  # or what laying each out took on the way adds up
     on_progress("loaded", total, total)
@@ -153,7 +167,12 @@ def _model(
 def _sae(source: Path | HubDictionary, here: Kept, where: torch.device, *, stream: bool) -> SAE:
     """A dictionary, in a file that is mapped into memory if it is to be streamed."""
     if isinstance(source, Path):
-        return SAE.load_from_disk(source, device=str(where), dtype="float32")
+        try:
+            return SAE.load_from_disk(source, device=str(where), dtype="float32")
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            if ran_out(error):
+                raise
+            raise _damaged(source, str(source), unreadable(error)) from None
     files = here.of(source)
     if not stream or lies_mapped(source, files):
         return load_pretrained(source, files, str(where))
@@ -162,22 +181,37 @@ def _sae(source: Path | HubDictionary, here: Kept, where: torch.device, *, strea
     return mapped if mapped is not None else prepare(load_pretrained(source, files, "cpu"), folder)
 
 
+def _damaged(source: Path | HubDictionary, name: str, fault: str) -> InputError:
+    """What is raised of a dictionary whose files are not in order."""
+    if isinstance(source, Path):
+        return InputError(f"the dictionary in {name} cannot be loaded: {fault}; {MEND}")
+    return RunError(
+        f"the dictionary {name} cannot be loaded: {fault}; `scd-tui download` finds out whether its files "
+        "are damaged"
+    )
+
+
 def _require_fit(name: str, site: Site, sae: SAE, model: LanguageModel) -> None:
-    """Raises InputError on a dictionary of another place, or of another model."""
+    """Raises InputError on a dictionary of one head, of another site, or of another model."""
     said = sae.cfg.metadata.hook_name
+    width, own_width = len(sae.b_dec), model.width_at(site)
+    head = sae.cfg.metadata.hook_head_index
+    narrow = width < own_width and width * model.heads == own_width
+    if head is not None or (site.kind == "hook_z" and narrow):
+        raise InputError(one_head(name, str(site), head))
     if said is not None:
         try:
             own = site_of_hook(
-                said.replace(".hook_z", ".attn.hook_z").replace(".attn.attn", ".attn")
+                str(said).replace(".hook_z", ".attn.hook_z").replace(".attn.attn", ".attn")
             )
         except ValueError:
             own = site  # said in other words, such as `hook_embed`, which settle nothing
         if own != site:
             raise InputError(f"{name} was trained at {said}, and is to be used at {site}")
-    if len(sae.b_dec) != model.width_at(site):
+    if width != own_width:
         raise InputError(
-            f"{name} reads activations of width {len(sae.b_dec)} and the model "
-            f"has {model.width_at(site)} there: it belongs to another model"
+            f"{name} reads activations of width {width} and the model has {own_width} at {site}: it "
+            "belongs to another model, so choose the dictionaries of this one"
         )
 
 

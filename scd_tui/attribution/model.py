@@ -213,6 +213,11 @@ class LanguageModel:
         return int(self._bridge.cfg.n_layers)
 
     @property
+    def heads(self) -> int:
+        """Attention heads of a layer, those of the queries where keys have fewer."""
+        return int(self._bridge.cfg.n_heads)
+
+    @property
     def width(self) -> int:
         """Width of the residual stream."""
         return int(self._bridge.cfg.d_model)

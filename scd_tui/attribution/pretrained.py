@@ -20,6 +20,8 @@ from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
 from safetensors import SafetensorError, safe_open
 
+from scd_tui.attribution.memory import ran_out
+from scd_tui.attribution.stored import CONFIGURATION, WEIGHTS, files_fault, unreadable
 from scd_tui.catalog.hub_files import dictionary_files
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import InputError, RunError
@@ -77,12 +79,22 @@ def load_pretrained(source: HubDictionary, files: Mapping[str, Path], device: st
     except InputError:
         raise
     except _UNREADABLE as error:
-        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if ran_out(error):
+            raise
         raise RunError(
-            f"the dictionary {source.id} of {source.repo} cannot be read ({said}): "
+            f"the dictionary {source.id} of {source.repo} cannot be read: {_fault(source, files, error)}; "
             "`scd-tui download` finds out whether its files are damaged, and fetches them again"
         ) from None
     return sae
+
+
+def _fault(source: HubDictionary, files: Mapping[str, Path], error: Exception) -> str:
+    """What is wrong with files that sae_lens could not read, as a clause."""
+    if source.layout == "sae_lens":
+        here = [files.get(f"{source.path}/{name}") for name in (CONFIGURATION, WEIGHTS)]
+        if all(here) and (fault := files_fault(*(path for path in here if path is not None))):
+            return fault
+    return unreadable(error, "one of its files")
 
 
 def _id(source: HubDictionary) -> str:

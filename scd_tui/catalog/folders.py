@@ -25,6 +25,9 @@ _KIND_OF_HOOK: dict[str, SiteKind] = {
 _HOOK = re.compile(r"blocks\.([0-9]{1,4})\.([a-z_.]+)", re.ASCII)
 _Value = TypeVar("_Value")
 
+MEND = "save it again with sae_lens, or take its folder out of the set"
+"""What to do about a damaged dictionary."""
+
 
 @dataclass(frozen=True)
 class LocalDictionaries:
@@ -67,34 +70,79 @@ def local_dictionaries(folder: Path) -> LocalDictionaries:
     neuronpedia: str | None = None
     contexts: set[int] = set()
     begins: set[bool] = set()
-    for path in sorted(folder.glob("*/cfg.json")):
+    for path in _configurations(folder):
         config = read_json(path)
         # Since sae_lens 6 what is known of the training is in a table of its own, and an absent
         # prepend_bos is none; before, it was true (sae_lens, handle_pre_6_0_config).
         metadata = config.get("metadata")
         known = metadata if isinstance(metadata, dict) else {"prepend_bos": True, **config}
         hook = known.get("hook_name") or known.get("hook_point") or path.parent.name
+        head = known.get("hook_head_index", known.get("hook_point_head_index"))
+        if head is not None:
+            raise InputError(one_head(str(path.parent), str(hook), head))
         try:
             site = site_of_hook(str(hook))
         except ValueError as error:
-            raise InputError(f"{path} does not say where its dictionary belongs: {error}") from None
+            raise InputError(
+                f"{path} does not say where its dictionary belongs: {error}; give its hook_name, such as "
+                "blocks.3.hook_mlp_out"
+            ) from None
         if site in found:
             raise InputError(f"{folder} has two dictionaries at {site}: leave one of them there")
         found[site] = path.parent
-        if source := known.get("neuronpedia_id"):
-            neuronpedia, _, sources[str(site)] = str(source).rpartition("/")
+        if isinstance(source := known.get("neuronpedia_id"), str) and source:
+            neuronpedia, _, sources[str(site)] = source.rpartition("/")
         context = known.get("context_size")
         if isinstance(context, int) and context > 0:
             contexts.add(context)
         begins.add(bool(known.get("prepend_bos")))
     if not found:
-        raise InputError(f"{folder} holds no dictionaries: none of its folders has a cfg.json")
+        if (folder / "cfg.json").exists():
+            raise InputError(
+                f"{folder} holds no dictionaries, and is one itself: give the folder that it lies in"
+            )
+        raise InputError(
+            f"{folder} holds no dictionaries: none of its folders has a cfg.json, as those that sae_lens "
+            "saves have"
+        )
     return LocalDictionaries(
         dictionaries=in_order(found),
         sources=sources,
         neuronpedia=neuronpedia or None,
         training_context=min(contexts, default=None),
         prepends_bos=begins.pop() if len(begins) == 1 else None,
+    )
+
+
+def _configurations(folder: Path) -> list[Path]:
+    """The `cfg.json` of each dictionary in a folder. Raises InputError on one that is without."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+        found = []
+        for one in inside:
+            names = {path.name for path in one.iterdir()}
+            if "cfg.json" in names:
+                found.append(one / "cfg.json")
+            elif any(name.endswith(".safetensors") for name in names):
+                raise InputError(
+                    f"the dictionary in {one} cannot be loaded: it has weights and no cfg.json; {MEND}"
+                )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder} cannot be read: {error.strerror or 'the disk refuses it'}; make "
+            "it readable, or choose another folder"
+        ) from None
+    return found
+
+
+def one_head(name: str, hook: str, head: object = None) -> str:
+    """What is said of a dictionary of one attention head, of this number if known."""
+    which = "" if head is None else f", number {head},"
+    return (
+        f"{name} is a dictionary of one attention head{which} at {hook}, and these are not supported: use "
+        "dictionaries of all heads together, at hook_z or attn_out"
     )
 
 
@@ -112,8 +160,20 @@ def read_json(path: Path) -> dict[str, Any]:
     """A file that holds a JSON object. Raises InputError."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or 'the disk refuses it'}"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} cannot be read: it is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path} cannot be read: it is not JSON (line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{path} cannot be read: it is nested too deeply") from None
+    except ValueError:  # a number of more digits than Python converts
+        raise InputError(f"{path} cannot be read: it holds a number that is too long") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object")
     return value

@@ -424,7 +424,7 @@ def test_a_place_in_words_that_are_no_hook_of_a_block_settles_nothing(
 def test_a_model_of_another_width_is_told(tmp_path: Path) -> None:
     with downloaded(FAMILIES["gpt2-v5"], tmp_path) as (_, spec):
         narrow = write_model(tmp_path / "narrow", layers=3, width=16)
-        with pytest.raises(InputError, match="of width 32 and the model has 16 there"):
+        with pytest.raises(InputError, match=r"of width 32 and the model has 16 at attn_out\.0"):
             load(replace(spec, model=narrow), CPU)
         shallow = write_model(tmp_path / "shallow", layers=1, width=32)
         with pytest.raises(InputError, match=r"is at attn_out\.1, and the model has no such place"):

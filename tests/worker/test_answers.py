@@ -1,8 +1,11 @@
 """The worker's answers, in this process: a pipe for its stdin, a list for its stdout."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -296,6 +299,23 @@ def test_a_cancelled_attribution_stops_between_two_sites_and_the_next_one_works(
     assert desk.only(protocol.Failed).kind == "cancelled"
     assert desk.only(protocol.Attributed).request == 3
     assert {message.request for message in desk.all(protocol.Trusted)} == {3}
+
+
+def test_a_damaged_dictionary_is_an_answer_and_the_next_request_is_served(
+    desk: Desk, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, folder = next(iter(spec.dictionaries.items()))
+    assert isinstance(folder, Path)
+    damaged = shutil.copytree(folder, tmp_path / folder.name)
+    (damaged / "sae_weights.safetensors").write_bytes(b"")
+    found = {"tiny": spec, "damaged": replace(spec, dictionaries={site: damaged})}
+    monkeypatch.setattr(answers, "find", found.__getitem__)
+    desk.put(protocol.Load(request=7, model="damaged", device="cpu"), LOAD, ATTRIBUTE)
+    desk.run()
+    failed = desk.only(protocol.Failed)
+    assert (failed.request, failed.kind) == (7, "input")
+    assert f"the dictionary in {damaged} cannot be loaded: sae_weights.saf" in failed.message
+    assert desk.only(protocol.Attributed).request == 2
 
 
 def test_cancelled_measurements_end_without_a_trust(desk: Desk) -> None:
