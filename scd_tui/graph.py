@@ -429,12 +429,18 @@ class DictionaryGate(Record, frozen=True):
     passed: bool | None = None
 
 
+def reference_to(name: str, dictionaries: str) -> str:
+    """What `--model` takes for a model with these dictionaries; for one without any, its name alone."""
+    return f"{name}:{dictionaries}" if dictionaries else name
+
+
 class ModelIdentity(Record, frozen=True, kw_only=True):
     """What was loaded, exactly enough to load it again. Revisions are commits or content hashes.
 
     `sources` maps a site's name to the id under which its features are labelled, where there is one.
     `neuronpedia` is Neuronpedia's name of the model, "" where the sources are not on Neuronpedia.
     `training_context` is how many tokens the texts had that the dictionaries were trained on, if known.
+    `dictionaries` and its revision are "" for a model without any.
     """
 
     name: str
@@ -456,7 +462,7 @@ class ModelIdentity(Record, frozen=True, kw_only=True):
     @property
     def reference(self) -> str:
         """What names this model with these dictionaries, as `--model` takes it."""
-        return f"{self.name}:{self.dictionaries}"
+        return reference_to(self.name, self.dictionaries)
 
 
 class Settings(Record, frozen=True):

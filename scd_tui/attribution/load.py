@@ -21,7 +21,7 @@ from scd_tui.attribution.stored import stored_fault, unreadable, weights_fault
 from scd_tui.catalog.cached import Kept, require, revisions
 from scd_tui.catalog.folders import MEND, one_head, site_of_hook
 from scd_tui.catalog.models import ModelSpec
-from scd_tui.catalog.spec import HubDictionary, HubModel
+from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import ModelIdentity, Site
 
@@ -145,8 +145,8 @@ def _load(
 def _model(
     spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
 ) -> LanguageModel:
-    hub = isinstance(spec.model, HubModel)
-    folder = here.model if isinstance(spec.model, HubModel) else spec.model
+    local = isinstance(spec.model, Path)
+    folder = spec.model if isinstance(spec.model, Path) else here.model
     assert folder is not None, "what is required is there"
     try:
         return LanguageModel.boot(
@@ -160,7 +160,9 @@ def _model(
         raise
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         said = next(iter(str(error).splitlines()), "") or type(error).__name__
-        cure = "`scd-tui download` finds out whether its files are damaged" if hub else "look there"
+        cure = (
+            "look there" if local else "`scd-tui download` finds out whether its files are damaged"
+        )
         raise RunError(f"the model in {folder} cannot be loaded ({said}): {cure}") from None
 
 

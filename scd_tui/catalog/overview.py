@@ -9,7 +9,7 @@ from scd_tui.catalog.choice import Choice, State
 from scd_tui.catalog.models import Known, everything
 from scd_tui.catalog.plan import Machine, Planned, plans
 from scd_tui.catalog.sizes import dictionary_bytes, needs_of
-from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, PackagedModel
 from scd_tui.errors import InputError
 
 
@@ -36,6 +36,7 @@ def choice(known: Known, machine: Machine, device: str = "auto") -> Choice:
     for site in spec.dictionaries:
         sites[site.kind] = sites.get(site.kind, 0) + 1
     hub = spec.model if isinstance(spec.model, HubModel) else None
+    package = spec.model if isinstance(spec.model, PackagedModel) else None
     return Choice(
         reference=known.reference,
         about=known.about,
@@ -47,9 +48,10 @@ def choice(known: Known, machine: Machine, device: str = "auto") -> Choice:
         runs=_runs(planned),
         why="its size is known when it is downloaded" if planned is None else planned.why,
         repositories=_repositories(spec),
+        package="" if package is None else package.requirement,
         gated=hub is not None and hub.gated,
         licence=spec.licence,
-        model_licence=None if hub is None else hub.licence,
+        model_licence=None if isinstance(spec.model, Path) else spec.model.licence,
         labels=bool(spec.sources) and spec.neuronpedia is not None,
         training_context=spec.training_context,
         prepends_bos=spec.prepends_bos,
@@ -69,16 +71,18 @@ def _memory(planned: Planned) -> int | None:
 def _repositories(spec: ModelSpec) -> tuple[str, ...]:
     """Each once, the model's first."""
     sources = (spec.model, *spec.dictionaries.values())
-    return tuple(dict.fromkeys(s.repo for s in sources if not isinstance(s, Path)))
+    hub = (HubModel, HubDictionary)
+    return tuple(dict.fromkeys(s.repo for s in sources if isinstance(s, hub)))
 
 
 def _state(reference: str, spec: ModelSpec) -> tuple[State, int | None]:
     """What of it is here, and the size of its files."""
-    if not spec.on_hub:
+    if not spec.remote:
         folders = [spec.model, *spec.dictionaries.values()]
         size = sum(_folder_bytes(folder) for folder in folders if isinstance(folder, Path))
         return ("bundled" if reference.startswith("demo:") else "local"), size
-    if not any(_has_folder(repo) for repo in _repositories(spec)):
+    packaged = isinstance(spec.model, PackagedModel)
+    if not packaged and not any(_has_folder(repo) for repo in _repositories(spec)):
         return "absent", _size_at_most(spec)
     here, missing = kept(spec)
     if missing:
@@ -99,7 +103,7 @@ def _size_at_most(spec: ModelSpec) -> int | None:
     of_dictionaries = dictionary_bytes(
         [s for s in spec.dictionaries.values() if isinstance(s, HubDictionary)]
     )
-    if of_dictionaries is None or not isinstance(spec.model, HubModel):
+    if of_dictionaries is None or isinstance(spec.model, Path):
         return of_dictionaries
     if spec.model.shape is None:
         return None

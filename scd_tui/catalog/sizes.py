@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scd_tui.catalog.cached import cached_file, kept
+from scd_tui.catalog.cached import cached_file, model_folder
 from scd_tui.catalog.folders import read_json
 from scd_tui.catalog.hub_files import HubFile
 from scd_tui.catalog.plan import ACTIVE, TOKENS, DictionarySize, Needs, needs
-from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, Shape
+from scd_tui.catalog.spec import HubDictionary, ModelSpec, Shape
 from scd_tui.errors import InputError
 
 _LARGEST_HEADER = 100 << 20
@@ -33,11 +33,8 @@ def needs_of(spec: ModelSpec, tokens: int = TOKENS) -> Needs | None:
 
     Raises InputError on files that are here and cannot be read.
     """
-    if isinstance(spec.model, Path):
-        folder: Path | None = spec.model
-    else:
-        folder = kept(replace(spec, dictionaries={}))[0].model
-    shape = spec.model.shape if isinstance(spec.model, HubModel) else None
+    folder = model_folder(spec)
+    shape = None if isinstance(spec.model, Path) else spec.model.shape
     if shape is None and folder is not None:
         shape = shape_in(folder)
     sizes = [_size(source) for source in spec.dictionaries.values()]

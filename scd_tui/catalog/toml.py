@@ -4,7 +4,8 @@
     default = "wide"                    # the first set, if left out
 
     [model]
-    repo = "gpt2"                       # on the Hub; or folder = "path", from where the file is
+    repo = "gpt2"                       # on the Hub; or folder = "path", from where the file is; or
+                                        # package, with version, sha256 and size of its wheel
 
     [[set]]
     name = "narrow"
@@ -24,7 +25,8 @@
     id = "blocks.{layer}.hook_resid_post"
     path = "v5_32k_layer_{layer}.pt"    # or a list of them, one a layer; so are all that follow
 
-Everything else is for tables, plans and checks, and may be left out.
+Everything else is for tables, plans and checks, and may be left out. So may the sets: the model has no
+dictionaries then, and `--dictionaries FOLDER` brings some.
 """
 
 import re
@@ -42,7 +44,7 @@ from scd_tui.catalog.folders import (
     local_model,
     site_of_hook,
 )
-from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, Shape
+from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, PackagedModel, Shape
 from scd_tui.errors import InputError
 from scd_tui.graph import DictionaryGate, Site
 from scd_tui.judge import Published
@@ -55,6 +57,9 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Revision = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][\w-]*([./][A-Za-z0-9][\w-]*)*$", max_length=128)
 ]
+Package = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
+Version = Annotated[str, Meta(pattern=r"^[0-9][A-Za-z0-9.!+]{0,62}$")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 Features = Annotated[float, Meta(ge=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -69,6 +74,10 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Model(_Part, frozen=True, kw_only=True):
     repo: str | None = None
     folder: str | None = None
+    package: Package | None = None
+    version: Version | None = None
+    sha256: Hash | None = None
+    size: Count | None = None
     revision: Revision | None = None
     licence: str | None = None
     gated: bool = False
@@ -154,16 +163,17 @@ class Set(_Part, frozen=True, kw_only=True):
 
 
 class ModelFile(_Part, frozen=True, kw_only=True):
-    """The whole file. `sets` is not empty; `default` is the name of one of them."""
+    """The whole file. `default` is the name of one of the sets, of which there may be none."""
 
     name: Name | None = None
     default: str | None = None
     model: Model
-    sets: Annotated[tuple[Set, ...], Meta(min_length=1)] = msgspec.field(name="set")
+    sets: tuple[Set, ...] = msgspec.field(name="set", default=())
 
     def pick(self, name: str | None) -> Set | None:
         """The set of this name, or the one to take if none is named; None if there is none."""
-        wanted = name or self.default or self.sets[0].name
+        first = self.sets[0].name if self.sets else None
+        wanted = name or self.default or first
         return next((s for s in self.sets if s.name == wanted), None)
 
 
@@ -189,13 +199,19 @@ def read_model_file(path: Path) -> ModelFile:
 
 def _check(found: ModelFile) -> None:
     """Raises ValueError on what the types alone do not rule out."""
-    if (found.model.repo is None) == (found.model.folder is None):
-        raise ValueError("[model] has a repo or a folder, one of the two")
+    model = found.model
+    if [model.repo, model.folder, model.package].count(None) != 2:
+        raise ValueError("[model] has a repo, a folder or a package, one of the three")
+    of_package = [model.version, model.sha256, model.size]
+    if of_package.count(None) != (3 if model.package is None else 0):
+        raise ValueError(
+            "[model] has version, sha256 and size where it has a package, and only there"
+        )
     _check_repo(found.model.repo)
     names = [s.name for s in found.sets]
     if len(set(names)) < len(names):
         raise ValueError("two of its sets have one name")
-    if found.pick(None) is None:
+    if found.pick(None) is None and (found.sets or found.default):
         raise ValueError(f"it has no set {found.default!r}, which it calls its default")
     for one in found.sets:
         if (one.folder is None) == (not one.group):
@@ -218,21 +234,15 @@ def _check_repo(repo: str | None) -> None:
 
 
 def spec_of(
-    found: ModelFile, chosen: Set, path: Path, *, gate: tuple[DictionaryGate, ...] = ()
+    found: ModelFile, chosen: Set | None, path: Path, *, gate: tuple[DictionaryGate, ...] = ()
 ) -> ModelSpec:
-    """The model with one of its sets; folders are looked at. Raises InputError when they are none."""
-    model: Path | HubModel
-    if found.model.folder is not None:
-        model = local_model(_beside(path, found.model.folder))
-    else:
-        assert found.model.repo is not None
-        model = HubModel(
-            repo=found.model.repo,
-            revision=found.model.revision,
-            licence=found.model.licence,
-            gated=found.model.gated,
-            shape=found.model.shape,
-        )
+    """The model with one of its sets, or without dictionaries; folders are looked at.
+
+    Raises InputError when they are none.
+    """
+    model = _model_of(found.model, path)
+    if chosen is None:
+        return ModelSpec(found.name or path.stem, model, "", {})
     dictionaries: dict[Site, Path | HubDictionary] = {}
     sources: dict[str, str] = {}
     neuronpedia: str | None = None
@@ -260,6 +270,30 @@ def spec_of(
         model_options=chosen.model_options,
         neuronpedia=neuronpedia or None,
         licence=chosen.licence,
+    )
+
+
+def _model_of(model: Model, path: Path) -> Path | HubModel | PackagedModel:
+    """Where a file says that its model lies. Raises InputError when a folder is none."""
+    if model.folder is not None:
+        return local_model(_beside(path, model.folder))
+    if model.package is not None:
+        assert model.version is not None and model.sha256 is not None and model.size is not None
+        return PackagedModel(
+            package=model.package,
+            version=model.version,
+            sha256=model.sha256,
+            size=model.size,
+            licence=model.licence,
+            shape=model.shape,
+        )
+    assert model.repo is not None
+    return HubModel(
+        repo=model.repo,
+        revision=model.revision,
+        licence=model.licence,
+        gated=model.gated,
+        shape=model.shape,
     )
 
 

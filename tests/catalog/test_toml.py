@@ -44,7 +44,7 @@ def test_a_set_of_anyone_s_dictionaries_on_the_hub_can_be_described(tmp_path: Pa
     spec = from_file(written(tmp_path, GOOD))
     assert spec.name == "own" and spec.dictionaries_name == "first"
     assert isinstance(spec.model, HubModel) and spec.model.repo == "openai-community/gpt2"
-    assert (spec.training_context, spec.prepends_bos, spec.on_hub) == (64, False, True)
+    assert (spec.training_context, spec.prepends_bos, spec.remote) == (64, False, True)
     first, second = spec.dictionaries.values()
     assert isinstance(first, HubDictionary) and isinstance(second, HubDictionary)
     assert (first.id, first.path, first.hook) == ("mlp-0", "a/mlp-0", "blocks.0.hook_mlp_out")
@@ -58,7 +58,7 @@ def test_a_set_of_anyone_s_dictionaries_on_the_hub_can_be_described(tmp_path: Pa
     ("change", "said"),
     [
         (("[model]", "[model"), "is no model: Expected"),
-        (("repo = ", "# repo = "), r"\[model\] has a repo or a folder"),
+        (("repo = ", "# repo = "), r"\[model\] has a repo, a folder or a package"),
         (("openai-community/gpt2", "../../etc"), "is not a repository"),
         (("openai-community/gpt2", "a/b/c"), "is not a repository"),
         (("openai-community/gpt2", "http://x"), "is not a repository"),
