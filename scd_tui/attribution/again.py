@@ -8,8 +8,6 @@ import msgspec
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.explain import Explanation, explain
 from scd_tui.attribution.load import LoadedModel
-from scd_tui.catalog.cached import require, revisions
-from scd_tui.catalog.models import ModelSpec, find
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, NodeId
 from scd_tui.numbers import counted
@@ -17,27 +15,6 @@ from scd_tui.numbers import counted
 RELATIVE, OF_LARGEST = 1e-3, 1e-4
 """Effects are the same within the one of their own size, plus the other of the circuit's largest: what
 float32 sums of another device, or in another order, come to."""
-
-
-def model_of(circuit: Circuit, reference: str = "") -> ModelSpec:
-    """The model that a circuit was made with, by its name there or by another.
-
-    Raises InputError if it is not known here, or is here in another revision than the circuit's.
-    """
-    made_with = circuit.model
-    try:
-        spec = find(reference or made_with.reference)
-        present = revisions(spec, require(spec))
-    except InputError as error:
-        raise InputError(f"the circuit cannot be asked again: {error}") from None
-    past = (made_with.revision, made_with.dictionaries_revision)
-    for what, then, now in zip(("model", "dictionaries"), past, present, strict=True):
-        if then != now:
-            raise InputError(
-                f"the circuit was made with revision {then!r} of the {what} of {spec.name}, and "
-                f"{now!r} is here: attribute its prompt again"
-            )
-    return spec
 
 
 def ask_again(loaded: LoadedModel, circuit: Circuit) -> Explanation:

@@ -7,17 +7,19 @@ the direct path alone, and up to a constant of the site, so that they rank token
 that are not in the residual stream (hook_z) have none.
 """
 
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from scd_tui.attribution.activation import Chosen
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.gate import cross_entropy
 from scd_tui.attribution.model import LanguageModel
-from scd_tui.attribution.windows import Windows
+from scd_tui.attribution.windows import Windows, read_activations
 from scd_tui.graph import Site
 from scd_tui.neuronpedia.records import Activation, FeatureRecord, Histogram, distinct
 
@@ -25,31 +27,70 @@ CONTEXT = 24
 CONTEXTS = 10
 LOGITS = 10
 BARS = 10
-_AT_ONCE = 512
-"""Decoder rows that are multiplied with the unembedding at once."""
+AT_ONCE = 128
+"""Decoder rows that are multiplied with the unembedding at once: records come in such blocks."""
+_RECORDS = 1 << 20
+"""Firings in memory at a time, of 12 bytes each."""
 
 
-@dataclass
 class Fired:
-    """Where a dictionary's features fire in a text: feature, token of the text, value; each `[m]`."""
+    """Where a dictionary's features fire in a text: feature, token of the text and value of each firing.
 
-    parts: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-    tokens: int = 0
+    They are in a temporary file, in `folder` if given, so that memory does not grow with the text;
+    `counts` `[width]` says how many each feature has. `close` deletes the file. All methods that write
+    or read raise OSError.
+    """
+
+    def __init__(self, width: int, folder: Path | None = None) -> None:
+        self.counts = torch.zeros(width, dtype=torch.int64)
+        self.tokens = 0
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (`close` is for that)
 
     def add(self, chosen: Chosen, places: Tensor) -> None:
         """Features of the next activations, which are those of the tokens `places` of the text."""
-        where = places[chosen.positions.cpu()]
-        self.parts.append((chosen.indices.int().cpu(), where, chosen.values.float().cpu()))
+        indices = chosen.indices.int().cpu()
+        where = places[chosen.positions.cpu()].int()
+        values = chosen.values.float().cpu().view(torch.int32)
+        self._file.write(torch.stack([indices, where, values], dim=1).numpy().tobytes())
+        self.counts += torch.bincount(indices, minlength=len(self.counts))
         self.tokens += len(places)
 
     def by_feature(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Every feature that fires, with its tokens and values, in order of the text."""
-        indices, where, values = (torch.cat(column) for column in zip(*self.parts, strict=True))
-        order = indices.argsort(stable=True)
-        features, counts = torch.unique_consecutive(indices[order], return_counts=True)
-        sizes = counts.tolist()
-        at = torch.split(where[order], sizes)
-        yield from zip(features.tolist(), at, torch.split(values[order], sizes), strict=True)
+        """Every feature that fires, with its tokens and values, in order of the text.
+
+        The file is read once for each stretch of features that together have `_RECORDS` firings.
+        """
+        for first, last in self._stretches():
+            found = [some[(some[:, 0] >= first) & (some[:, 0] < last)] for some in self._read()]
+            records = torch.cat(found)
+            records = records[records[:, 0].argsort(stable=True)]
+            counts = self.counts[first:last]
+            fired = counts.nonzero().flatten()
+            sizes = counts[fired].tolist()
+            at = torch.split(records[:, 1], sizes)
+            values = torch.split(records[:, 2].contiguous().view(torch.float32), sizes)
+            yield from zip((fired + first).tolist(), at, values, strict=True)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Features from the first to before the last, together with at most `_RECORDS` firings, or one
+        feature with more."""
+        first, held = 0, 0
+        for feature, count in enumerate(self.counts.tolist()):
+            if held and held + count > _RECORDS:
+                yield first, feature
+                first, held = feature, 0
+            held += count
+        if held:
+            yield first, len(self.counts)
+
+    def _read(self) -> Iterator[Tensor]:
+        """`[m, 3]` int32 at a time: feature, token, and the bits of the value."""
+        self._file.seek(0)
+        while data := self._file.read(12 * _RECORDS):
+            yield torch.frombuffer(bytearray(data), dtype=torch.int32).reshape(-1, 3)
 
 
 @torch.no_grad()
@@ -58,22 +99,18 @@ def fire(
     dictionaries: Mapping[Site, Dictionary],
     windows: Windows,
     on_batch: Callable[[], None] = lambda: None,
+    folder: Path | None = None,
 ) -> dict[Site, Fired]:
-    """What every dictionary finds in the text, in one pass over it."""
-    found = {site: Fired() for site in dictionaries}
-    places = windows.places()
+    """What every dictionary finds in the text, in one pass over it; kept in files in `folder`.
 
-    def look(site: Site) -> Callable[[Tensor], Tensor]:
-        batches = iter(places)
-
-        def make(x: Tensor) -> Tensor:
+    Sinks are left out. Raises OSError where the files cannot be written, InputError where all are sinks.
+    """
+    found = {site: Fired(dictionaries[site].width, folder) for site in dictionaries}
+    for places, activations in read_activations(model, windows, dictionaries):
+        for site, x in activations.items():
             chosen, _ = dictionaries[site].reconstruct(x)
-            found[site].add(chosen, next(batches))
-            return x
-
-        return make
-
-    cross_entropy(model, windows, {site: look(site) for site in dictionaries}, on_batch)
+            found[site].add(chosen, places)
+        on_batch()
     return found
 
 
@@ -100,6 +137,16 @@ def logit_effects(
     return (effects - effects.mean(dim=1, keepdim=True)).float().cpu()
 
 
+def timed_block(model: LanguageModel, dictionary: Dictionary) -> float:
+    """About how many seconds a feature's logit effects and their strongest tokens take."""
+    features = list(range(min(AT_ONCE, dictionary.width)))
+    begun = time.perf_counter()
+    effects = logit_effects(model, dictionary, features)
+    for largest in (True, False):
+        _strongest(model, effects, len(features), largest=largest)
+    return (time.perf_counter() - begun) / len(features)
+
+
 def records_of(
     model: LanguageModel,
     dictionary: Dictionary,
@@ -111,12 +158,12 @@ def records_of(
     """A record for every feature that fires, by index; `name` and `source` are what they say."""
     length = windows.ids.shape[1]
     texts = [model.token(int(i)).text for i in windows.ids.flatten().tolist()]
-    everything = list(fired.by_feature())
-    for start in range(0, len(everything), _AT_ONCE):
-        some = everything[start : start + _AT_ONCE]
+    everything = fired.by_feature()
+    while some := list(islice(everything, AT_ONCE)):
         effects = logit_effects(model, dictionary, [feature for feature, _, _ in some])
+        up = _strongest(model, effects, len(some), largest=True)
+        down = _strongest(model, effects, len(some), largest=False)
         for number, (feature, at, values) in enumerate(some):
-            row = None if effects is None else effects[number]
             peak = float(values.max())
             heights = (
                 torch.histc(values, BARS, min=0.0, max=peak) if peak > 0 else torch.zeros(BARS)
@@ -127,8 +174,8 @@ def records_of(
                 index=feature,
                 max_activation=max(0.0, peak),
                 density=len(at) / fired.tokens,
-                positive_logits=_strongest(model, row, largest=True),
-                negative_logits=_strongest(model, row, largest=False),
+                positive_logits=up[number],
+                negative_logits=down[number],
                 activation_histogram=Histogram(
                     tuple(peak * (n + 0.5) / BARS for n in range(BARS)), tuple(heights.tolist())
                 ),
@@ -137,14 +184,16 @@ def records_of(
 
 
 def _strongest(
-    model: LanguageModel, row: Tensor | None, largest: bool
-) -> tuple[tuple[str, float], ...]:
-    if row is None:
-        return ()
-    values, ids = row.topk(min(LOGITS, len(row)), largest=largest)
-    return tuple(
-        (model.token(i).text, v) for i, v in zip(ids.tolist(), values.tolist(), strict=True)
-    )
+    model: LanguageModel, effects: Tensor | None, rows: int, largest: bool
+) -> list[tuple[tuple[str, float], ...]]:
+    """The tokens that each row of `[rows, vocabulary]` promotes or suppresses most; of None, nothing."""
+    if effects is None:
+        return [()] * rows
+    values, ids = effects.topk(min(LOGITS, effects.shape[1]), largest=largest)
+    return [
+        tuple((model.token(i).text, v) for i, v in zip(*row, strict=True))
+        for row in zip(ids.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def _contexts(at: Tensor, values: Tensor, texts: list[str], length: int) -> tuple[Activation, ...]:

@@ -4,7 +4,7 @@ A token put before each window (`first`) is read by the model and left as it is:
 statistic, and neither does any other sink (`sinks`), which `without_sinks` finds in one pass.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.dictionary import Dictionary
-from scd_tui.attribution.model import Edit, LanguageModel
+from scd_tui.attribution.model import Edit, LanguageModel, Point
 from scd_tui.attribution.sinks import RATIO, norm_ratios, streams_at, trained_from
 from scd_tui.errors import InputError
+from scd_tui.graph import Site
 
 BATCH = 8
 """Windows per forward pass."""
@@ -131,26 +132,72 @@ def without_sinks(
 
     Raises InputError where every position is one.
     """
-    dictionaries = tuple(dictionaries)
-    streams = streams_at(model, [dictionary.site for dictionary in dictionaries])
-    untrained = trained_from(dictionaries)
     found = []
-    for batch in windows:
-        norms: list[Tensor] = []
-        model.forward(batch.ids, [(at, partial(_keep_norms, norms)) for at in streams], [-1])
-        counted = batch.counted.clone()
-        if norms:
-            counted &= norm_ratios(torch.stack(norms)) < RATIO
-        counted[:, :untrained] = False
+    for counted, _ in _read(model, windows, tuple(dictionaries), ()):
         found.append(counted[:, windows.skip :])
         on_batch()
     counted = torch.cat(found)
-    if not counted.any():
+    _require_any(bool(counted.any()))
+    return replace(windows, counted=counted)
+
+
+@torch.no_grad()
+def read_activations(
+    model: LanguageModel, windows: Windows, dictionaries: Mapping[Site, Dictionary]
+) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
+    """Of each batch the tokens that count, `[m]` as `places` has them, and the activations of each
+    dictionary's site there, `[m, d]`, in the unmodified model: sinks are found in the same pass.
+
+    Raises InputError at the end where every position of the text is a sink.
+    """
+    start, some = 0, False
+    for counted, activations in _read(
+        model, windows, tuple(dictionaries.values()), tuple(dictionaries)
+    ):
+        own = counted[:, windows.skip :].cpu()
+        numbers = torch.arange(start, start + own.numel(), dtype=torch.int32)
+        start += own.numel()
+        some = some or bool(own.any())
+        yield (
+            numbers.reshape(own.shape)[own],
+            {site: x.flatten(start_dim=2)[counted.to(x.device)] for site, x in activations.items()},
+        )
+    _require_any(some)
+
+
+def _read(
+    model: LanguageModel,
+    windows: Windows,
+    dictionaries: tuple[Dictionary, ...],
+    sites: tuple[Site, ...],
+) -> Iterator[tuple[Tensor, dict[Site, Tensor]]]:
+    """Which positions of each batch count, `[n, pos]`, and the activations `[n, pos, ...]` at `sites`."""
+    streams = streams_at(model, [dictionary.site for dictionary in dictionaries])
+    untrained = trained_from(dictionaries)
+    for batch in windows:
+        norms: list[Tensor] = []
+        activations: dict[Site, Tensor] = {}
+        edits: list[tuple[Point, Edit]] = [(at, partial(_keep_norms, norms)) for at in streams]
+        edits += [(site, partial(_keep, activations, site)) for site in sites]
+        model.forward(batch.ids, edits, [-1])
+        counted = batch.counted.clone()
+        if norms and windows.counted is None:
+            counted &= norm_ratios(torch.stack(norms)) < RATIO
+        counted[:, :untrained] = False
+        yield counted, activations
+
+
+def _require_any(counted: bool) -> None:
+    if not counted:
         raise InputError(
             "the dictionaries were trained without every position of this text's windows: "
             "give a longer text"
         )
-    return replace(windows, counted=counted)
+
+
+def _keep(kept: dict[Site, Tensor], site: Site, activation: Tensor) -> Tensor:
+    kept[site] = activation
+    return activation
 
 
 def _keep_norms(norms: list[Tensor], stream: Tensor) -> Tensor:

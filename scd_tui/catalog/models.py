@@ -82,6 +82,11 @@ def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
         raise InputError("no model has a name with a NUL in it: see `scd-tui models`")
     name, wanted = _parted(reference)
     wanted = dictionaries or wanted
+    found = _find(name, wanted)
+    return replace(found, given=absolute(f"{name}:{wanted}" if wanted else name))
+
+
+def _find(name: str, wanted: str | None) -> ModelSpec:
     if wanted and _is_folder(wanted):
         folder = Path(wanted).expanduser()
         if _is_model_folder(name):

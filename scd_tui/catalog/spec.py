@@ -95,7 +95,8 @@ class ModelSpec:
     site's name to the id under which its features are labelled on Neuronpedia, there as `neuronpedia`.
     `training_context` is how long the texts were that the dictionaries were trained on, in tokens, and
     `prepends_bos` whether they began with the tokenizer's BOS. `model_options` is what the model was
-    loaded with for that training, as sae_lens has it (`center_writing_weights`).
+    loaded with for that training, as sae_lens has it (`center_writing_weights`). `given` is the
+    `--model` that found it, with absolute paths; "" where it was put together otherwise.
     """
 
     name: str
@@ -110,6 +111,7 @@ class ModelSpec:
     model_options: Mapping[str, bool] = field(default_factory=dict)
     neuronpedia: str | None = None
     licence: str | None = None
+    given: str = field(default="", compare=False)
 
     @cached_property
     def published(self) -> dict[Site, Published]:

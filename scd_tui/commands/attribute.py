@@ -24,13 +24,20 @@ from scd_tui.errors import InputError
 def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="scd-tui attribute",
-        description="Print the circuit behind a completion.",
+        description="Print the circuit behind a completion: sites from the last to the first, each with "
+        "its strongest nodes, and under each node the 3 strongest edges into it from all sites. Edges "
+        "below 1% of the strongest into the same node are counted in one line.",
     )
     add_prompt(parser)
     parser.add_argument(
         "--target", metavar="T", help="the token, or tokens, to explain (default: the likeliest)"
     )
-    parser.add_argument("--contrast", metavar="T", help="the token to hold it against, for diff")
+    parser.add_argument(
+        "--contrast",
+        metavar="T",
+        help="the token to hold it against, for diff (default: the likeliest other; where the prompt "
+        "has one of the likeliest ten, the output names it)",
+    )
     parser.add_argument(
         "--metric",
         default="diff",
@@ -130,7 +137,12 @@ def run(argv: Sequence[str]) -> int:
             sinks=arguments.sinks,
         ),
     )
-    circuit = with_labels(measured_circuit(explanation), spec.features, cache_folder(cache_path()))
+    circuit = with_labels(
+        measured_circuit(explanation),
+        spec.features,
+        cache_folder(cache_path()),
+        made=cache_path() / "contexts",
+    )
     shown = as_pruned(circuit, arguments)
     if arguments.out is not None:
         from scd_tui.files import write_private

@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scd_tui.commands.options import (
     add_device,
@@ -15,12 +16,17 @@ from scd_tui.commands.options import (
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import RunError
 
+if TYPE_CHECKING:
+    from scd_tui.neuronpedia.records import FeatureRecord
+
 
 def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="scd-tui contexts",
         description="Find where in a text the features of a model's dictionaries fire, and keep that "
-        "for the app: top activations, density, and the tokens that each direction promotes.",
+        "for the app: top activations, density, and the tokens that each direction promotes. Says at "
+        "once how long it will take. The firings go through a temporary file beside the records, 12 "
+        "bytes each.",
     )
     parser.add_argument("model", metavar="MODEL", help="a name of `scd-tui models`, or a TOML file")
     add_dictionaries(parser)
@@ -33,6 +39,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _counting(
+    records: "Iterable[FeatureRecord]", on_record: Callable[[], None]
+) -> "Iterator[FeatureRecord]":
+    for record in records:
+        yield record
+        on_record()
+
+
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.models import find
@@ -42,12 +56,13 @@ def run(argv: Sequence[str]) -> int:
     text = read_text(arguments.text)
 
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    from scd_tui.attribution.contexts import fire, records_of
-    from scd_tui.attribution.windows import Windows, token_windows, without_sinks
+    from scd_tui.attribution.contexts import fire, records_of, timed_block
+    from scd_tui.attribution.windows import Windows, token_windows
     from scd_tui.config import cache_path
     from scd_tui.neuronpedia.local import LocalFeatures, Made
+    from scd_tui.remaining import Remaining, about
 
     loaded = load_model(spec, arguments.device)
     model = loaded.model
@@ -56,21 +71,38 @@ def run(argv: Sequence[str]) -> int:
     folder = cache_path() / "contexts"
     console = Console(stderr=True)
     features: dict[str, int] = {}
+    # until one has been read or written: what a block of records takes with this vocabulary
+    block = max(timed_block(model, dictionary) for dictionary in loaded.dictionaries.values())
+    widths = sum(dictionary.width for dictionary in loaded.dictionaries.values())
+    remaining = Remaining({"batch": windows.batches, "record": widths}, {"record": block})
     try:
         local = LocalFeatures(folder, loaded.identity.reference)
-        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            task = progress.add_task("reading", total=2 * windows.batches)
-            windows = without_sinks(
-                model, windows, loaded.dictionaries.values(), lambda: progress.advance(task)
-            )
-            fired = fire(model, loaded.dictionaries, windows, lambda: progress.advance(task))
-            task = progress.add_task("writing", total=len(fired))
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        with Progress(
+            *columns, console=console, disable=not console.is_terminal, transient=True
+        ) as progress:
+            task = progress.add_task("reading", total=windows.batches, left="")
+
+            def did(kind: str) -> None:
+                begun = remaining.begun
+                remaining.done(kind)
+                if not begun:  # also where no terminal shows the bar
+                    sys.stderr.write(
+                        f"scd-tui: {about(remaining.seconds)} for {windows.ids.numel():,} tokens and "
+                        f"{len(loaded.dictionaries)} dictionaries\n"
+                    )
+                progress.update(task, advance=1, left=f"{about(remaining.seconds)} left")
+
+            fired = fire(model, loaded.dictionaries, windows, lambda: did("batch"), folder)
+            records = sum(int((found.counts > 0).sum()) for found in fired.values())
+            remaining.correct("record", records)
+            task = progress.add_task("writing", total=records, left="")
             for site, found in fired.items():
                 source = loaded.identity.sources.get(str(site), str(site))
                 name = loaded.identity.neuronpedia or loaded.identity.name
                 made = records_of(model, loaded.dictionaries[site], found, windows, name, source)
-                features[source] = local.put(source, made)
-                progress.advance(task)
+                features[source] = local.put(source, _counting(made, lambda: did("record")))
+                found.close()
         local.finish(Made(text.name, windows.ids.numel(), features))
         local.close()
     except OSError as error:

@@ -6,7 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_offline, add_pruning, as_pruned, saved
+from scd_tui.commands.options import (
+    add_model,
+    add_offline,
+    add_pruning,
+    as_pruned,
+    model_reference,
+    saved,
+)
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
@@ -16,6 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
     add_pruning(parser)
+    add_model(parser, None, "the file's, from where it was loaded last")
     add_offline(parser)
     return parser
 
@@ -31,8 +39,14 @@ def run(argv: Sequence[str]) -> int:
         return 0
     from scd_tui.tui.terminal import refuse_reason
 
+    if model := model_reference(arguments):
+        from scd_tui.catalog.models import absolute, find
+
+        find(model)
+        model = absolute(model)
+
     if reason := refuse_reason(os.environ, sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(f"{reason} (scd-tui open FILE --print needs none)")
     from scd_tui.tui.run import run_app
 
-    return run_app(circuit=circuit, view=view, offline=arguments.offline)
+    return run_app(circuit=circuit, view=view, model=model or None, offline=arguments.offline)

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -292,6 +293,7 @@ def load_model(
 
     from scd_tui.attribution.gating import begin
     from scd_tui.attribution.load import load
+    from scd_tui.whereabouts import remember
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -301,6 +303,8 @@ def load_model(
             progress.update(task, description=stage, completed=done, total=total)
 
         loaded = load(spec, device(device_name), show, stream=stream)
+        with suppress(OSError):  # a saved circuit then needs --model to be computed again
+            remember(loaded.identity, spec.given)
         loaded, gating = begin(loaded, spec.published)
         while gate and gating is not None and not gating.finished:
             show("gate, once for these dictionaries", len(gating.found), gating.total)

@@ -19,7 +19,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="scd-tui validate",
         description="Measure faithfulness and completeness of a saved circuit by its number of "
-        "nodes, beside random features and MLP neurons. Its model is run again.",
+        "nodes, beside random features and MLP neurons. Its model is run again, from where it was "
+        "loaded last unless --model says otherwise.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a circuit that was saved")
     parser.add_argument(
@@ -42,11 +43,12 @@ def run(argv: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from scd_tui.attribution.again import ask_again, comparison, model_of
+    from scd_tui.attribution.again import ask_again, comparison
     from scd_tui.attribution.validation import validate
+    from scd_tui.catalog.made_with import model_of
     from scd_tui.export.curves import print_validation
 
-    loaded = load_model(model_of(circuit, model_reference(arguments)), arguments.device)
+    loaded = load_model(model_of(circuit.model, model_reference(arguments)), arguments.device)
     explanation = ask_again(loaded, circuit)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:

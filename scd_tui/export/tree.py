@@ -1,16 +1,19 @@
 """A circuit as a tree of text, for a terminal that only prints."""
 
+import shlex
 import sys
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from scd_tui.contrasts import contrast_in_prompt
 from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import percent, probability
 from scd_tui.pruning import without_position
 from scd_tui.text import shorten, visible, whole
+from scd_tui.weak_edges import WEAK_WORDS, parted
 from scd_tui.wording import (
     contrast_text,
     contrast_value_words,
@@ -47,7 +50,7 @@ def label(circuit: Circuit, node: NodeId) -> str:
     """What a node is: a feature's explanation, empty where the circuit has none, or what it stands for."""
     ref = parse_node(node)
     if ref.kind == "feature":
-        source = circuit.model.sources.get(str(ref.site), "")
+        source = circuit.model.sources.get(str(ref.site), str(ref.site))
         return visible(circuit.explanations.get(f"{source}/{ref.index}", ""))
     return {
         "error": "what the dictionary leaves unexplained",
@@ -100,6 +103,8 @@ def _header(circuit: Circuit) -> list[RenderableType]:
     if target.contrast_is_default and target.contrast is not None:
         words = f"       the contrast is {likeliest_words(target)}"
         lines.append(Text(words, style="dim"))
+    if words := contrast_hint(circuit):
+        lines.append(Text(f"       {words}"))
     if against := contrast_text(circuit):
         there = contrast_value_words(circuit, digits=2)
         lines.append(Text(f"less   what it is in {against!r}" + f": {there}" * bool(there)))
@@ -115,6 +120,18 @@ def _header(circuit: Circuit) -> list[RenderableType]:
         lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
     lines += [Text(f"note   {visible(note)}", style="yellow") for note in circuit.notes]
     return list(lines)
+
+
+def contrast_hint(circuit: Circuit) -> str:
+    """The option that takes a contrast from the prompt, in place of the likeliest; "" without one."""
+    offered = contrast_in_prompt(circuit)
+    if offered is None:
+        return ""
+    text = offered.token.text
+    words = f"{visible(text)!r} ({probability(offered.probability)}) is in the prompt too"
+    if visible(text) != text:
+        return words  # a token that the command line cannot spell
+    return f"{words}: --contrast {shlex.quote(text)}"
 
 
 def forced_text(circuit: Circuit) -> str:
@@ -189,7 +206,8 @@ def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
     """Sites from the last to the first, each with its top nodes and their `upstream` strongest edges.
 
     A pruned circuit is shown with all of its nodes and edges, the embeddings last, and features at all
-    positions together if that is how it was pruned.
+    positions together if that is how it was pruned. Edges that are weak beside the strongest into the
+    same node are in one line.
     """
     pruned = circuit.pruned
     found = grouped(circuit, without_position if pruned is not None and pruned.summed else str)
@@ -206,10 +224,14 @@ def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
     def add(branch: Tree, groups: list[NodeGroup]) -> None:
         for group in groups:
             twig = branch.add(_line(circuit, group, group.effect, largest, group.exact))
-            edges = found.into.get(group.name, ())
-            for edge in edges if pruned is not None else edges[:upstream]:
+            strong, weak = parted(found.into.get(group.name, ()))
+            for edge in strong if pruned is not None else strong[:upstream]:
                 line = _line(circuit, edge.source, edge.weight, largest)
                 twig.add(Text.assemble(("← ", "dim"), line))
+            if weak and (pruned is not None or len(strong) < upstream):
+                total = signed(sum(edge.weight for edge in weak))
+                words = f"← {len(weak)} {WEAK_WORDS}, together {total}"
+                twig.add(Text(words, style="dim"))
 
     for summary in circuit.sites:
         here = [group for group in shown if parse_node(group.id).site == summary.site]

@@ -8,6 +8,7 @@ import msgspec
 from scd_tui.neuronpedia.cache import pack, unpack
 from scd_tui.neuronpedia.records import FeatureRecord
 from scd_tui.neuronpedia.store import Store
+from scd_tui.text import visible
 
 AT_ONCE = 500
 """Records that are written in one transaction."""
@@ -19,6 +20,26 @@ class Made(msgspec.Struct, frozen=True):
     text: str
     tokens: int
     features: dict[str, int] = {}
+
+
+MADE_HERE = "made here:"
+"""Begins the label of a feature that nobody has explained."""
+_TOKENS = 3
+
+
+def made_label(record: FeatureRecord) -> str:
+    """What a record's numbers say of its feature: `made here: on " gave", " give"`.
+
+    The tokens on which it is strongest, the strongest first, as the contexts have them; where it is
+    above zero nowhere, the tokens that its direction promotes. "" where there is neither.
+    """
+    peaks = [one.tokens[one.max_index] for one in record.activations if one.max_value > 0]
+    promoted = [text for text, effect in record.positive_logits if effect > 0]
+    for words, found in (("on", peaks), ("promotes", promoted)):
+        if found:
+            told = list(dict.fromkeys(found))[:_TOKENS]
+            return f"{MADE_HERE} {words} " + ", ".join(f'"{visible(text)}"' for text in told)
+    return ""
 
 
 class LocalFeatures:
@@ -40,7 +61,9 @@ class LocalFeatures:
         return unpack(self._store.get(self._key(f"{source}/{index}")), FeatureRecord)
 
     def label(self, source: str, index: int) -> str | None:
-        return None
+        """In a few words on which tokens the feature is strongest; marked as no explanation."""
+        record = self.record(source, index)
+        return None if record is None else made_label(record) or None
 
     def put(self, source: str, records: Iterable[FeatureRecord]) -> int:
         """Keep the records of one source, and say how many there were. Raises OSError."""

@@ -20,7 +20,7 @@ from textual.widgets import Input
 from scd_tui.config import Config, Defaults
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
-from scd_tui.history import History, View, given_in
+from scd_tui.history import History, View
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
@@ -81,7 +81,7 @@ class FromWorker(TextualMessage):
 
 class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     """Circuits behind completions. With a `circuit`, no worker is started until one is asked for;
-    `view` is how that was being looked at.
+    `view` is how that was being looked at, and `given` where its model is, if the user says so.
 
     `on_shown` is called once the first frame has been drawn.
     """
@@ -109,6 +109,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         problem: str = "",
         history: History | None = None,
         save_to: Path | None = None,
+        given: str = "",
         on_shown: Callable[[], None] = lambda: None,
     ) -> None:
         # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
@@ -128,7 +129,9 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         self._worker_number = 0
         self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
-        if circuit is None:
+        if circuit is not None:
+            self.session.lies(circuit.model, given)
+        else:
             self.session.choice = Choice(
                 metric=config.defaults.metric, settings=settings_of(config.defaults)
             )
@@ -227,7 +230,8 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         circuit = self.session.store.circuit
         entries = await asyncio.to_thread(self.keeper.history.entries)
         if circuit is not None:
-            self.session.lies(circuit.model, given_in(entries, circuit.model))
+            given = await self.keeper.reference_of(circuit.model, entries)
+            self.session.lies(circuit.model, given)
         self.main.prompt_line.remember(entry.prompt for entry in entries)
         if self._first_prompt is None and self.session.prompt is None:
             self.main.circuit_tree.welcome_back(offer(entries, time.time()))
@@ -346,7 +350,8 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     async def _recalled(self, store: CircuitStore) -> None:
         if (kept := await self.keeper.recall(store)) is not None:
             self.labelling.learn(kept.circuit)
-            self.session.lies(kept.circuit.model, kept.entry.given)
+            given = await self.keeper.reference_of(kept.circuit.model, [kept.entry])
+            self.session.lies(kept.circuit.model, given)
             self.main.circuit_tree.recalled(store, kept.view)
             self.labelling.look_up_new()
             self.main.draw_lines()
@@ -400,6 +405,17 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
             self.session.set_contrast(None)
         else:
             self.session.set_contrast(message.token)
+
+    def action_prompt_contrast(self) -> None:
+        """Hold the target against the token of the prompt that is likeliest to come next."""
+        offered = self.session.offered_contrast
+        if offered is None:
+            words = (
+                "no other token of the prompt is among the likeliest ten: c or t name a contrast"
+            )
+            self.session.say(words, "warn")
+        else:
+            self.session.set_contrast(offered.token.id)
 
     @on(CircuitTree.Wanted)
     def _upstream_wanted(self, message: CircuitTree.Wanted) -> None:

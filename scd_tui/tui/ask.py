@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from scd_tui.contrasts import contrast_in_prompt
 from scd_tui.errors import InputError
 from scd_tui.graph import METHODS, METRICS, Circuit, Completion, Method, Metric, Settings
 from scd_tui.numbers import probability
@@ -149,6 +150,7 @@ class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
         super().__init__()
         self._choice = choice
         self._before = texts_of(choice, circuit)
+        self._in_prompt = None if circuit is None else contrast_in_prompt(circuit)
         self._typed = typed or self._before
         self._problem = problem
         self._positions = positions
@@ -165,6 +167,8 @@ class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
             yield Named("target", TokenInput(texts.target, hint, name="target"))
             yield Bar(name="offer-target")
             hint = "empty: the likeliest other token"
+            if self._in_prompt is not None:
+                hint += f"; in the prompt: {quoted(visible(self._in_prompt.token.text))}"
             yield Named("contrast", TokenInput(texts.contrast, hint, name="contrast"))
             yield Bar(name="offer-contrast")
             for title, name, hint in (

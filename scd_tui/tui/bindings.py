@@ -23,6 +23,13 @@ def app_keys() -> list[BindingType]:
         key("app.palette", "colon,ctrl+p", "command_palette", "command palette", ": ^p"),
         key("ask.prompts", "p", "prompts", "choose from the prompt sets", "p"),
         key("ask.target", "t,comma", "target", "what to explain and how: all settings", "t ,"),
+        key(
+            "ask.contrast",
+            "T",
+            "prompt_contrast",
+            "contrast: the likeliest token that the prompt has too",
+            "T",
+        ),
         key("ask.metric", "M", "metric", "next metric: diff, logp, logit", "M"),
         key("app.models", "m", "models", "choose a model: load or download it", "m"),
         key("node.ablate", "x", "ablate", "ablate the node: its exact effect", "x"),
@@ -85,7 +92,8 @@ def tree_keys() -> list[BindingType]:
     # fmt: off
     return [
         *list_keys(),
-        key("tree.open", "enter", "open", "unfold, or compute the edges again", "enter"),
+        key("tree.open", "enter", "open",
+            "unfold (edges by size, those below 1% in one row), or compute the edges again", "enter"),
         key("tree.fold", "space", "toggle_fold", "fold or unfold", "space"),
         key("tree.in", "right,l", "unfold", "unfold, then to the first row below", "→ l"),
         key("tree.out", "left,h", "fold", "fold, then to the row above in the tree", "← h"),

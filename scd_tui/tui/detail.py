@@ -24,6 +24,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.paint import describe_node, quoted, short_token, site_title, tone
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.store import CircuitStore
+from scd_tui.weak_edges import WEAK_WORDS
 from scd_tui.wording import (
     contrast_text,
     contrast_value_words,
@@ -122,6 +123,12 @@ def describe(
         )  # fmt: skip
     if item.kind == "group" and item.target is not None:
         return _group(item, store, width)
+    if item.kind == "weak" and item.target is not None:
+        words = (
+            f"The edges into {_into(item.target)}, from all sites, with a |weight| {WEAK_WORDS} into "
+            "it. Enter opens and folds them; the filter searches them too."
+        )
+        return wrap([(words, "text")], width)
     if item.kind in ("pins", "super", "token"):
         return set_lines(item, store, width)
     if item.node is None:
@@ -186,6 +193,8 @@ def title(item: Item | None, store: CircuitStore) -> str:
         return "Feature"
     if item.kind == "group" and item.target is not None:
         return f"{item.key} → {item.target}"
+    if item.kind == "weak" and item.target is not None:
+        return f"Weak edges → {item.target}"
     if item.node is not None:
         return str(item.node)
     if item.kind == "pins":
@@ -533,13 +542,17 @@ def _gate(place: str, store: CircuitStore, width: int) -> list[Line]:
     return []
 
 
+def _into(target: NodeId) -> str:
+    return "the metric" if parse_node(target).kind == "root" else str(target)
+
+
 def _group(item: Item, store: CircuitStore, width: int) -> list[Line]:
     assert item.target is not None
     group = next((g for g in store.upstream(item.target) if g.place == item.key), None)
     if group is None:
         return []
     count = len(group.edges)
-    into = "the metric" if parse_node(item.target).kind == "root" else str(item.target)
+    into = _into(item.target)
     words = (
         f"{'The strongest edge' if count == 1 else f'The {count} strongest edges'} from "
         f"{site_title(item.key)} into {into}. An edge "

@@ -17,13 +17,15 @@ Hint = tuple[str, str]
 
 
 class Now(msgspec.Struct, frozen=True):
-    """What decides which keys apply: where one is, and what is going on."""
+    """What decides which keys apply: where one is, and what is going on. `contrast`: a token of the
+    prompt that is offered as one."""
 
     focus: Focus
     item: Item | None = None
     running: bool = False
     filtered: bool = False
     typed: bool = False
+    contrast: str = ""
 
 
 def hints(now: Now, store: CircuitStore) -> list[Hint]:
@@ -34,6 +36,8 @@ def hints(now: Now, store: CircuitStore) -> list[Hint]:
         more = [] if now.typed else [("circuit.past", "past circuits")]
         return [("app.palette", "commands"), ("app.next", "panes"), *more, ("prompt.enter", "ask")]
     found: list[Hint] = [("app.help", "help")]
+    if now.contrast:
+        found.append(("ask.contrast", f'contrast "{now.contrast}"'))
     if now.focus == "completions":
         found += [("ask.target", "type one"), ("completions.contrast", "contrast")]
         found.append(("completions.target", "explain"))

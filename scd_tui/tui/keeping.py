@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import msgspec
 
-from scd_tui.graph import Circuit, Marks
-from scd_tui.history import By, History, Kept, Look, View
+from scd_tui.graph import Circuit, Marks, ModelIdentity
+from scd_tui.history import By, Entry, History, Kept, Look, View
 from scd_tui.text import visible
 from scd_tui.tui.item import Item
 from scd_tui.tui.place import kept_look, view_of
@@ -117,6 +117,20 @@ class Keeper:
             store.recall(kept.circuit)
         self.knows(store)
         return kept
+
+    async def reference_of(self, model: ModelIdentity, entries: list[Entry] | None = None) -> str:
+        """Where a circuit's model was loaded last; "" where its name alone finds it, or nothing does.
+
+        `entries` are of the history, read if not given.
+        """
+
+        def work() -> str:
+            # not needed before the first frame
+            from scd_tui.catalog.made_with import reference_of
+
+            return reference_of(model, self.history.entries() if entries is None else entries)
+
+        return await asyncio.to_thread(work)
 
     def leave(self) -> None:
         """Another circuit is about to be shown: have this one written as it is left."""

@@ -14,6 +14,7 @@ from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.backoff import Trouble
 from scd_tui.neuronpedia.entries import Entry
 from scd_tui.neuronpedia.faults import Fault, FaultKind
+from scd_tui.neuronpedia.local import MADE_HERE
 from scd_tui.neuronpedia.reader import Status
 from scd_tui.neuronpedia.records import FeatureRecord
 from scd_tui.text import visible
@@ -175,7 +176,10 @@ class Labelling:
             source, _, index = key.rpartition("/")
             if index.isascii() and index.isdigit() and len(index) <= 10:
                 feature = Feature(name, source, int(index))
-                self._labels[feature] = self._labels.get(feature) or visible(text)
+                known = self._labels.get(feature, "")
+                # an explanation says more than contexts made here
+                if not known or known.startswith(MADE_HERE):
+                    self._labels[feature] = visible(text)
 
     def state(self, node: NodeId) -> RecordState:
         """What is known of a node's feature, and what is shown of that."""

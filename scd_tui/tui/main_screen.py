@@ -13,7 +13,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from scd_tui.numbers import counted
+from scd_tui.numbers import counted, probability
+from scd_tui.text import visible
 from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
@@ -22,7 +23,7 @@ from scd_tui.tui.hints import Focus, Now, first_keys, hints
 from scd_tui.tui.ink import Span, between, width_of, wrap
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.lines import header, last_words, prompt_count, status
-from scd_tui.tui.paint import heading, root_text
+from scd_tui.tui.paint import heading, quoted, root_text
 from scd_tui.tui.prompt_line import PromptLine
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.session import Session
@@ -208,12 +209,14 @@ class MainScreen(Screen[None]):
             focus = "completions"
         elif isinstance(focused, CircuitTree):
             focus = "circuit"
+        offered = self._session.offered_contrast
         now = Now(
             focus,
             self.circuit_tree.current,
             running=self._session.running,
             filtered=bool(self.circuit_tree.rows.filter),
             typed=bool(self.prompt_line.value),
+            contrast="" if offered is None else visible(offered.token.text),
         )
         keymap = self.app._keymap
         if keymap is not self._keymap:
@@ -229,9 +232,25 @@ class MainScreen(Screen[None]):
             below += question_spans(circuit)
             if not circuit.said and (place := place_words(circuit)):
                 below.append((f", {place}", "text"))
+            below += self._offered()
         self.completions.show(
             session.completions, session.target_token, session.contrast_token, below
         )
+
+    def _offered(self) -> list[Span]:
+        """A better contrast than the likeliest token, with the key that takes it."""
+        offered = self._session.offered_contrast
+        if offered is None:
+            return []
+        self._hints()  # has the keys as they are now
+        return [
+            (" · ", "dim"),
+            (self._keys["ask.contrast"], "key"),
+            (": contrast ", "text"),
+            (quoted(visible(offered.token.text)), "token"),
+            (f" {probability(offered.probability)}", "dim"),
+            (", in the prompt", "text"),
+        ]
 
     def draw_circuit_frame(self) -> None:
         """What stands above the tree: title, the cursor's place, and column heads."""

@@ -14,7 +14,7 @@ from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit
-from scd_tui.history import Entry, Kept, View, given_in
+from scd_tui.history import Entry, Kept, View
 from scd_tui.numbers import counted
 from scd_tui.saved import decode_saved
 from scd_tui.text import visible
@@ -104,7 +104,8 @@ class Opening:
         # What is on the screen may be the very circuit that is asked for.
         await self._keeper.write()
         if (kept := await self._past(key)) is not None:
-            self._show(kept.circuit, kept.view, kept.entry.given, True)
+            given = await self._keeper.reference_of(kept.circuit.model, [kept.entry])
+            self._show(kept.circuit, kept.view, given, True)
             if kept.view is None:
                 words = "How it was looked at cannot be read: it is shown from its top."
                 self._app.notify(words, title="Past circuit", severity="warning", markup=False)
@@ -113,8 +114,8 @@ class Opening:
         if (found := await self._file(name)) is not None:
             circuit, view = found
             # A file to pass on has no path in it, but it may be from here.
-            entries = await asyncio.to_thread(self._keeper.history.entries)
-            self._show(circuit, view, given_in(entries, circuit.model), False)
+            given = await self._keeper.reference_of(circuit.model)
+            self._show(circuit, view, given, False)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""

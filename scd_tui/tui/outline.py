@@ -1,10 +1,11 @@
 """Which rows stand below which: from what is known of a circuit, and how it is looked at."""
 
-from scd_tui.graph import EMBEDDINGS, NodeId, parse_node
+from scd_tui.graph import EMBEDDINGS, Edge, NodeId, parse_node
 from scd_tui.history import Look
-from scd_tui.tui.item import Item, ItemKind
+from scd_tui.tui.item import EDGES, Item, ItemKind
 from scd_tui.tui.look import reason, shown, threshold
 from scd_tui.tui.store import CircuitStore
+from scd_tui.weak_edges import parted
 
 Wanted = tuple[ItemKind, str, NodeId | None, float | None]
 """Kind, key, node and weight of a row."""
@@ -40,14 +41,46 @@ def below(item: Item, store: CircuitStore, look: Look) -> list[Wanted]:
     if item.kind in ("pins", "super"):
         # What was chosen by hand is never left out.
         return _nodes([name for name in members(item, store) if name in store.nodes])
-    if item.kind == "group" and item.target is not None:
-        return _edges(item, store, look)
+    if item.kind in EDGES and item.target is not None:
+        return [
+            ("node", edge.source, edge.source, edge.weight) for edge in _edges(item, store, look)
+        ]
     if item.node is not None:
-        groups = store.upstream(item.node)
-        if groups:
-            return [("group", group.place, None, None) for group in groups]
-        return [("note", "note", item.node, None)]
+        return _upstream(item.node, store, look)
     return []
+
+
+def _upstream(node: NodeId, store: CircuitStore, look: Look) -> list[Wanted]:
+    """The rows below a node: the sites that its edges start at, by their strongest edge, and last one
+    row for the weak edges of all sites. A site without a row of its own is in that one."""
+    groups = store.upstream(node)
+    if not groups:
+        return [("note", "note", node, None)]
+    strong, weak = strong_and_weak(node, store, look)
+    hidden = {group.place for group in groups} - {
+        parse_node(edge.source).place for edge in (*strong, *weak)
+    }
+    places = dict.fromkeys(parse_node(edge.source).place for edge in strong)
+    # sites of which the look leaves everything out say so themselves
+    rest = (group.place for group in groups if group.place in hidden)
+    rows: list[Wanted] = [("group", place, None, None) for place in (*places, *rest)]
+    return [*rows, ("weak", "weak", None, None)] if weak else rows
+
+
+def strong_and_weak(node: NodeId, store: CircuitStore, look: Look) -> tuple[list[Edge], list[Edge]]:
+    """The edges into a node that are shown: those with a row each, and those that are folded.
+
+    Each strongest first, however nodes are sorted: edges are compared here.
+    """
+    least = threshold(store, look)
+    return parted(
+        [
+            edge
+            for group in store.upstream(node)
+            for edge in group.edges
+            if reason(edge.source, edge.weight, store, look, least) is None
+        ]
+    )
 
 
 def members(item: Item, store: CircuitStore) -> tuple[NodeId, ...]:
@@ -61,18 +94,13 @@ def _nodes(names: list[NodeId]) -> list[Wanted]:
     return [("node", name, name, None) for name in names]
 
 
-def _edges(item: Item, store: CircuitStore, look: Look) -> list[Wanted]:
-    """The edges of a group, the strongest first however nodes are sorted: they are compared here."""
+def _edges(item: Item, store: CircuitStore, look: Look) -> list[Edge]:
+    """The edges that have their rows below a `group` or a `weak` row."""
     assert item.target is not None
-    least = threshold(store, look)
-    for group in store.upstream(item.target):
-        if group.place == item.key:
-            return [
-                ("node", edge.source, edge.source, edge.weight)
-                for edge in group.edges
-                if reason(edge.source, edge.weight, store, look, least) is None
-            ]
-    return []
+    strong, weak = strong_and_weak(item.target, store, look)
+    if item.kind == "weak":
+        return weak
+    return [edge for edge in strong if parse_node(edge.source).place == item.key]
 
 
 def hidden_below(item: Item, store: CircuitStore, look: Look) -> int:
@@ -84,8 +112,13 @@ def hidden_below(item: Item, store: CircuitStore, look: Look) -> int:
         return len(top) - len(shown(top, store, look))
     if item.kind != "group" or item.target is None:
         return 0
-    known = next((g for g in store.upstream(item.target) if g.place == item.key), None)
-    return 0 if known is None else len(known.edges) - len(_edges(item, store, look))
+    least = threshold(store, look)
+    return sum(
+        reason(edge.source, edge.weight, store, look, least) is not None
+        for group in store.upstream(item.target)
+        if group.place == item.key
+        for edge in group.edges
+    )
 
 
 def home(node: NodeId, store: CircuitStore, look: Look) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from scd_tui.tui.ink import Ink, Span, cut, fit, pad
 from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.store import CircuitStore, removable
+from scd_tui.weak_edges import WEAK, WEAK_WORDS
 from scd_tui.wording import contrast_words
 
 NUMBER = 7
@@ -162,6 +163,8 @@ def row(
         ]
     if item.kind == "group":
         return _group(item, store, columns, lead, state.hidden)
+    if item.kind == "weak":
+        return _weak(item, store, columns, lead)
     if item.kind == "more":
         count = len(store.at(item.place)[1])
         return [*lead, (f"{count} more, met along edges", "dim")]
@@ -249,6 +252,8 @@ def _group(
         return spans
     count = len(group.edges)
     edges = counted(count, "edge" if count == 1 else "strongest edge")
+    if not hidden and item.children is not None and len(item.children) < count:
+        edges = f"{len(item.children)} of {edges}"  # the others are in the `weak` row
     if hidden:
         # the sum stays that of all of them
         edges = f"of {counted(count, 'edge')}, {count - hidden} shown"
@@ -257,6 +262,17 @@ def _group(
         (f" Σ{signed(group.total, NUMBER)} ", "dim"),
         (" " * (columns.bar + columns.exact + 1), "dim"),
         (edges, "warn" if hidden else "dim"),
+    ]
+
+
+def _weak(item: Item, store: CircuitStore, columns: Columns, lead: list[Span]) -> list[Span]:
+    """Of the edges that are folded: their sum, how many there are, and what folds them."""
+    weights = [child.weight or 0.0 for child in item.children or ()]
+    return [
+        *_named([*lead, (f"{len(weights)} below {WEAK:.0%}", "dim")], columns.name),
+        (f" Σ{signed(sum(weights), NUMBER)} ", "dim"),
+        (" " * (columns.bar + columns.exact + 1), "dim"),
+        (WEAK_WORDS, "dim"),
     ]
 
 

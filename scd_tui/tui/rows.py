@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scd_tui.graph import NodeId, parse_node
 from scd_tui.history import By, Look
-from scd_tui.tui.item import Item
+from scd_tui.tui.item import EDGES, Item
 from scd_tui.tui.look import LeftOut, left_out
 from scd_tui.tui.outline import below, home, top_level
 from scd_tui.tui.store import CircuitStore
@@ -238,9 +238,9 @@ class Rows:
             child = known.get((kind, key))
             if child is None:
                 child = Item(kind, key, item, node, weight)
-                # The edges are what one unfolds a node for.
-                if kind == "group":
-                    child.open = True
+                # The edges are what one unfolds a node for; the filter searches the weak ones too.
+                if kind in EDGES:
+                    child.open = kind == "group"
                     self._rebuild(child)
             child.weight = weight
             child.last = False

@@ -31,7 +31,7 @@ def run_app(
     """Run the app until it is left, and return its exit code.
 
     `offline`: nothing is fetched from Neuronpedia, this time. What is not given is as the
-    configuration says, or as it was last.
+    configuration says, or as it was last. With a `circuit`, `model` says where its model is.
     """
 
     def worker(on_event: Callable[[Event], None], on_exit: Callable[[WorkerExit], None]) -> Worker:
@@ -43,6 +43,7 @@ def run_app(
     collect_nothing()
     config, problem = read_config()
     history = History(state_path() / "circuits", config.history)
+    given = (model or "") if circuit is not None else ""
     model = model or config.model or _last_model(history)
     app = ScdApp(
         prompt,
@@ -64,6 +65,7 @@ def run_app(
         config=config,
         problem=problem,
         history=history,
+        given=given,
         on_shown=collect_what_is_new,
     )
     app.run(mouse=switched(config.mouse, not over_ssh(os.environ)))

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from scd_tui.contrasts import contrast_in_prompt
 from scd_tui.graph import (
     METRICS,
     Circuit,
@@ -212,6 +213,14 @@ class Session:
         if self.target_token is None or circuit is None or circuit.target.contrast is None:
             return None
         return circuit.target.contrast.token.id
+
+    @property
+    def offered_contrast(self) -> Completion | None:
+        """A token of the prompt that is a better contrast than the likeliest, of the shown circuit."""
+        circuit = self.store.circuit
+        if circuit is None or circuit.prompt != self.prompt:
+            return None
+        return contrast_in_prompt(circuit)
 
     @property
     def not_loaded(self) -> bool:

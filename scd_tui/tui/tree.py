@@ -16,7 +16,7 @@ from scd_tui.history import View
 from scd_tui.text import visible
 from scd_tui.tui.bindings import tree_keys
 from scd_tui.tui.ink import Line, Span, wrap
-from scd_tui.tui.item import Item
+from scd_tui.tui.item import EDGES, Item
 from scd_tui.tui.look import BY, ORDER_WORDS, ORDERS, next_level, threshold, threshold_words
 from scd_tui.tui.outline import hidden_below
 from scd_tui.tui.paint import Columns, RowState, quoted, row
@@ -294,9 +294,9 @@ class CircuitTree(Pane):
     def action_target(self) -> None:
         """To the node that this one leads into: two rows up in the tree, or the metric."""
         item = self.current
-        while item is not None and item.kind not in ("group", "root"):
+        while item is not None and item.kind not in (*EDGES, "root"):
             item = item.parent
-        if item is not None and item.kind == "group" and item.parent is not None:
+        if item is not None and item.kind in EDGES and item.parent is not None:
             self.jump(self.rows.show_item(item.parent))
         elif self.rows.store.root is not None:
             self.jump(self.rows.reveal(self.rows.store.root))

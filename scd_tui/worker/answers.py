@@ -5,6 +5,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 import torch
@@ -27,6 +28,7 @@ from scd_tui.attribution.vocabulary import beginning_with
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeRef, Site, Trust
+from scd_tui.whereabouts import remember
 from scd_tui.worker import protocol
 from scd_tui.worker.experiments import answer, check_names, outcome_of
 from scd_tui.worker.inbox import Inbox
@@ -219,6 +221,8 @@ class Server:
         loaded = load(
             spec, device, lambda stage, done, total: self._progress(number, stage, done, total)
         )
+        with suppress(OSError):  # a saved circuit then needs --model to be computed again
+            remember(loaded.identity, spec.given)
         self._loaded, gating = begin(loaded, spec.published)
         self._gating = None if gating is None else (number, gating)
         self._send(

@@ -4,9 +4,10 @@ import msgspec
 import pytest
 from tiny import PROMPT
 
-from scd_tui.attribution.again import Changed, ask_again, changed, comparison, model_of
+from scd_tui.attribution.again import Changed, ask_again, changed, comparison
 from scd_tui.attribution.explain import explain
 from scd_tui.attribution.load import LoadedModel
+from scd_tui.catalog.made_with import model_of
 from scd_tui.catalog.models import find
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Metric, Settings, Token, decode_circuit, encode_circuit
@@ -82,8 +83,10 @@ def test_a_question_that_the_model_cannot_answer_is_refused(
 
 
 def test_another_model_or_revision_is_refused(circuit: Circuit) -> None:
-    with pytest.raises(InputError, match=r"cannot be asked again: there is no model 'tiny'"):
-        model_of(circuit)
+    with pytest.raises(
+        InputError, match=r"tiny with the dictionaries random, is not found: .*--model"
+    ):
+        model_of(circuit.model)
     spec = find("demo")
     revision, of_dictionaries = spec.revisions()
     identity = replace(
@@ -93,12 +96,12 @@ def test_another_model_or_revision_is_refused(circuit: Circuit) -> None:
         revision=revision,
         dictionaries_revision=of_dictionaries,
     )
-    assert model_of(replace(circuit, model=identity)) == spec
+    assert model_of(identity) == spec
     under_another_name = replace(identity, name="lost")
-    assert model_of(replace(circuit, model=under_another_name), "demo") == spec
-    with pytest.raises(InputError, match=r"no set of dictionaries 'wide' of demo"):
-        model_of(replace(circuit, model=replace(identity, dictionaries="wide")))
+    assert model_of(under_another_name, "demo") == spec
+    with pytest.raises(InputError, match="demo with the dictionaries wide, is not found"):
+        model_of(replace(identity, dictionaries="wide"))
     for field, what in (("revision", "model"), ("dictionaries_revision", "dictionaries")):
-        other = replace(circuit, model=replace(identity, **{field: "0123"}))
+        other = replace(identity, **{field: "0123"})
         with pytest.raises(InputError, match=f"revision '0123' of the {what} of demo"):
             model_of(other)

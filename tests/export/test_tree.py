@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from circuits import ROOT, circuit_of
 from rich.console import Console
 from rich.text import Text
 from tiny import PROMPT
@@ -7,7 +8,19 @@ from tiny import PROMPT
 from scd_tui.attribution.explain import explain, measured_circuit
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.export.tree import bar, flow_words, render, signed
-from scd_tui.graph import Circuit, Completion, Flow, Settings, Token, parse_node
+from scd_tui.graph import (
+    Circuit,
+    Completion,
+    Edge,
+    Flow,
+    Node,
+    NodeId,
+    Settings,
+    Site,
+    SiteSummary,
+    Token,
+    parse_node,
+)
 from scd_tui.grouped import grouped
 from scd_tui.pruning import pruned, without_position
 from scd_tui.text import visible
@@ -157,3 +170,20 @@ def test_a_bar_is_as_long_as_its_share_of_the_largest(value: float, drawn: str) 
 
 def test_signs_are_always_written() -> None:
     assert (signed(1.317), signed(-0.111), signed(0.0)) == ("+1.32", "−0.11", "+0.00")
+
+
+def test_weak_edges_are_counted_in_one_line() -> None:
+    names = [f"resid_post.0/{n}@8" for n in range(4)]
+    target = NodeId("resid_post.1/3@8")
+    weights = (0.5, -0.2, 0.004, -0.001)
+    made = circuit_of(
+        Node(ROOT, 0.25, 0.0),
+        Node(target, 0.5, 1.0, top=True),
+        *(Node(NodeId(name), 0.1, 1.0) for name in names),
+        edges=tuple(Edge(NodeId(n), target, w) for n, w in zip(names, weights, strict=True)),
+    )
+    site = SiteSummary(Site(1, "resid_post"), 0.5, 0.1, 0.0, 0.8, 0.9, 3)
+    text = plain(msgspec.structs.replace(made, sites=(site,)))
+    rows = [line for line in text.splitlines() if "← " in line]
+    assert [names[0] in rows[0], names[1] in rows[1]] == [True, True] and len(rows) == 3
+    assert "← 2 below 1% of the strongest edge, together +0.00" in rows[2]

@@ -19,7 +19,6 @@ from scd_tui.graph import (
     Completion,
     ModelIdentity,
     Node,
-    NodeId,
     Outcome,
     Token,
     TokenShift,
@@ -69,7 +68,8 @@ def answer(worker: FakeWorker, request: p.Request) -> None:
             ref = parse_node(request.node)
             before = SITES.index(ref.site) if ref.site is not None else len(SITES)
             edges = edges_into(request.node, before)
-            nodes = tuple(Node(NodeId(edge.source), edge.weight, 1.0) for edge in edges)
+            known = {node.id: node for node in circuit().nodes}
+            nodes = tuple(known[edge.source] for edge in edges)
             worker.emit(p.UpstreamFound(request=n, node=request.node, nodes=nodes, edges=edges))
         case p.Ablate():
             alone = msgspec.structs.replace(OUTCOME, predicted=1.32, exact=1.21)

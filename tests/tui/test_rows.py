@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tui.samples import LAST, LEAVES, SITES, circuit, edges_into, site_nodes, summary
 
-from scd_tui.graph import Edge, Node, NodeId, Site, feature_id
+from scd_tui.graph import Edge, Node, NodeId, Site, feature_id, parse_node
 from scd_tui.tui.item import Item
 from scd_tui.tui.rows import Rows
 from scd_tui.tui.store import CircuitStore
@@ -63,7 +63,16 @@ def test_unfolding_a_node_shows_its_upstream_sites_with_their_edges() -> None:
     before = len(rows)
     assert rows.unfold(2)
     group = rows.visible[3]
-    assert (group.kind, group.key, group.target) == ("group", "mlp_out.3", rows.visible[2].node)
+    node = rows.visible[2].node
+    assert node is not None
+    edges = [edge for one in rows.store.upstream(node) for edge in one.edges]
+    strongest = max(edges, key=lambda edge: abs(edge.weight))
+    assert (group.kind, group.key, group.target) == (
+        "group",
+        parse_node(strongest.source).place,
+        node,
+    )
+    assert rows.visible[4].node == strongest.source
     assert rows.visible[4].weight is not None
     weights = [abs(item.weight) for item in rows.visible[4:9] if item.weight is not None]
     assert weights == sorted(weights, reverse=True)
@@ -352,3 +361,68 @@ def test_a_tree_of_fifty_thousand_rows_splices_in_one_place() -> None:
     assert len(built) == 2 + 1 + 3 and len(rows) == 50_001 + 3 + len(found)
     rows.fold(25_000)
     assert len(rows) == 50_001
+
+
+def with_edges(*weights: tuple[str, float]) -> tuple[Rows, NodeId]:
+    """Rows of a circuit whose first node has these edges, from sources by name; it is unfolded."""
+    store = CircuitStore.of(circuit())
+    node = site_nodes(SITES[-1])[0].id
+    sources = [Node(NodeId(name), 1.0, 1.0) for name, _ in weights]
+    store.add_upstream(node, sources, [Edge(NodeId(name), node, w) for name, w in weights])
+    rows = Rows()
+    rows.reset(store)
+    rows.unfold(find(rows, node))
+    return rows, node
+
+
+EDGES = (
+    *(("attn_out.3/1@9", -0.003), ("attn_out.3/2@9", 0.2), ("mlp_out.3/1@9", 0.003)),
+    *(("mlp_out.3/2@9", -0.002), ("resid_post.2/1@9", 0.9), ("resid_post.2/2@9", 0.001)),
+    ("resid_post.2/3@9", 0.0091),
+)
+
+
+def below(rows: Rows, node: NodeId) -> list[str]:
+    at = find(rows, node)
+    return [item.key for item in rows.visible[at + 1 : rows.subtree_end(at)]]
+
+
+def test_edges_stand_by_size_over_sites_and_weak_ones_in_one_row() -> None:
+    rows, node = with_edges(*EDGES)
+    assert below(rows, node) == [
+        *("resid_post.2", "resid_post.2/1@9", "resid_post.2/3@9"),
+        *("attn_out.3", "attn_out.3/2@9"),
+        "weak",
+    ], "0.0091 is not below 1% of 0.9"
+    weak = rows.visible[find(rows, "weak")]
+    assert weak.children is not None and weak.target == node
+    weights = [child.weight for child in weak.children]
+    assert weights == [-0.003, 0.003, -0.002, 0.001] or weights == [0.003, -0.003, -0.002, 0.001]
+    rows.unfold(find(rows, "weak"))
+    consistent(rows)
+    opened = rows.visible[find(rows, "weak") + 1]
+    assert opened.target == node and opened.names_site
+
+
+def test_every_edge_stands_in_one_row_whatever_is_weak() -> None:
+    rows, node = with_edges(*EDGES)
+    rows.unfold(find(rows, "weak"))
+    assert sorted(key for key in below(rows, node) if "/" in key) == sorted(n for n, _ in EDGES)
+
+
+def test_a_single_weak_edge_keeps_its_row() -> None:
+    rows, node = with_edges(("attn_out.3/1@9", 0.5), ("mlp_out.3/1@9", 0.001))
+    assert below(rows, node) == ["attn_out.3", "attn_out.3/1@9", "mlp_out.3", "mlp_out.3/1@9"]
+
+
+def test_the_filter_finds_folded_edges_and_a_threshold_leaves_them_out() -> None:
+    rows, node = with_edges(*EDGES)
+    rows.set_filter("mlp_out.3/2@9")
+    assert [item.key for item in rows.visible if item.key in ("weak", "mlp_out.3/2@9")] == [
+        *("weak", "mlp_out.3/2@9"),
+    ]
+    rows.set_filter("")
+    consistent(rows)
+    rows.set_look(msgspec.structs.replace(rows.look, least=0.5))
+    assert "weak" not in below(rows, node)
+    consistent(rows)
