@@ -43,6 +43,14 @@ def test_the_likeliest_token_of_the_prompt_that_is_not_the_target_is_offered() -
     assert offered(asked((" Mary", " and", " him", " John"), " and")) == " John", "what is there"
 
 
+def test_a_token_that_is_written_as_the_target_is_comes_first() -> None:
+    names_and_words = (" Mary", " the", " and", " it", " Ann", " John", " went")
+    assert offered(asked(names_and_words)) == " Ann", "a name for a name"
+    assert offered(asked((" her", " the", " Ann", " it", " and"))) == " it", "a word for a word"
+    assert offered(asked((" her", " the", " Ann", " John"))) == " Ann", "else the likeliest"
+    assert offered(asked((" Mary", " the", ",", " him"))) is None, "a sign is no contrast"
+
+
 @pytest.mark.parametrize("place, found", [(9, " John"), (10, None)])
 def test_only_the_likeliest_ten_count(place: int, found: str | None) -> None:
     others = tuple(f" other{n}" for n in range(20))
