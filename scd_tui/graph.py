@@ -14,8 +14,9 @@ the metric's own unit: nats for `logp`, logits (nats up to the softmax's constan
 """
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from math import prod
+from math import isfinite, prod
 from typing import Literal, NewType, get_args
 
 import msgspec
@@ -550,8 +551,28 @@ class Circuit(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, nodes=nodes)
 
 
+def _numbers(circuit: Circuit) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """The numbers that a reader would miss, with their names."""
+    yield "the metric", (circuit.metric_value, circuit.contrast_value or 0.0)
+    for node in circuit.nodes:
+        yield node.id, (node.effect, node.activation, node.exact or 0.0, node.influence or 0.0)
+    for edge in circuit.edges:
+        yield f"the edge from {edge.source} to {edge.target}", (edge.weight,)
+    for site in circuit.sites:
+        yield str(site.site), (site.features, site.error, site.constant)
+    for completion in circuit.completions:
+        yield "a completion", (completion.probability, completion.logit)
+
+
 def encode_circuit(circuit: Circuit) -> bytes:
-    """Serialise to indented JSON that ends in a newline."""
+    """Serialise to indented JSON that ends in a newline.
+
+    Raises ValueError, naming the node or edge, on a number that is NaN or infinite: JSON has none, and
+    the file could not be read again.
+    """
+    for name, numbers in _numbers(circuit):
+        if not all(map(isfinite, numbers)):
+            raise ValueError(f"{name} is NaN or infinite: nothing is written")
     return msgspec.json.format(msgspec.json.encode(circuit), indent=1) + b"\n"
 
 
@@ -560,6 +581,11 @@ def decode_circuit(data: bytes) -> Circuit:
     try:
         circuit = msgspec.json.decode(data, type=Circuit)
     except (msgspec.MsgspecError, RecursionError) as error:
+        if "got `null`" in str(error):
+            raise ValueError(
+                f"the file has no number where one belongs ({error}): an effect was NaN or infinite "
+                "when the circuit was made; make it again"
+            ) from None
         raise ValueError(f"not a circuit file: {error}") from None
     if circuit.schema_version > SCHEMA_VERSION:
         raise ValueError(

@@ -6,16 +6,32 @@ from typing import Any
 import torch
 from tiny import write_model, write_tokenizer
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3Config,
     Gemma3ForCausalLM,
     Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    GPTJConfig,
+    GPTJForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    GraniteMoeConfig,
+    GraniteMoeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    OPTConfig,
+    OPTForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
 )
@@ -55,6 +71,70 @@ _FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "qwen-3": (Qwen3ForCausalLM, Qwen3Config, _GROUPED),
 }
 FAMILIES: tuple[str, ...] = ("gpt2", *_FAMILIES)
+_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+_SCALED = {
+    "residual_multiplier": 0.3,
+    "embedding_multiplier": 2.0,
+    "logits_scaling": 2.0,
+    "attention_multiplier": 0.5,
+}
+_GROUPED_HEADS = {**_SHARED, "num_key_value_heads": 2}
+_ODD: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "granite": (GraniteForCausalLM, GraniteConfig, {**_GROUPED_HEADS, **_SCALED}),
+    "granite-moe": (
+        GraniteMoeForCausalLM,
+        GraniteMoeConfig,
+        {**_GROUPED_HEADS, **_SCALED, **_EXPERTS},
+    ),
+    "mixtral": (MixtralForCausalLM, MixtralConfig, {**_GROUPED_HEADS, **_EXPERTS}),
+    "cohere": (CohereForCausalLM, CohereConfig, {**_GROUPED_HEADS, "logit_scale": 0.25}),
+    "gpt-j": (
+        GPTJForCausalLM,
+        GPTJConfig,
+        {
+            "n_embd": WIDTH,
+            "n_layer": LAYERS,
+            "n_head": HEADS,
+            "n_positions": 64,
+            "rotary_dim": 4,
+            "initializer_range": 0.2,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        },
+    ),
+    "opt": (OPTForCausalLM, OPTConfig, {**_SHARED, "ffn_dim": 48, "word_embed_proj_dim": WIDTH}),
+    "opt, norms after": (
+        OPTForCausalLM,
+        OPTConfig,
+        {**_SHARED, "ffn_dim": 48, "word_embed_proj_dim": WIDTH, "do_layer_norm_before": False},
+    ),
+    "openai-gpt": (
+        OpenAIGPTLMHeadModel,
+        OpenAIGPTConfig,
+        {
+            "n_embd": WIDTH,
+            "n_layer": LAYERS,
+            "n_head": HEADS,
+            "n_positions": 64,
+            "initializer_range": 0.2,
+        },
+    ),
+    "gemma-4": (
+        Gemma4ForCausalLM,
+        Gemma4TextConfig,
+        {
+            **_GROUPED_HEADS,
+            "head_dim": 8,
+            "global_head_dim": 8,
+            "sliding_window": 4,
+            "vocab_size_per_layer_input": 400,
+            "hidden_size_per_layer_input": 8,
+            "num_kv_shared_layers": 0,
+            "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        },
+    ),
+}
+"""Families that TransformerLens wraps in another way than their names say, or that route to experts."""
 
 
 def write_family(folder: Path, family: str) -> Path:
@@ -63,7 +143,7 @@ def write_family(folder: Path, family: str) -> Path:
         return write_model(folder, layers=LAYERS, width=WIDTH)
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = write_tokenizer(folder)
-    make, config, options = _FAMILIES[family]
+    make, config, options = (_FAMILIES | _ODD)[family]
     torch.manual_seed(1)
     model = make(config(vocab_size=vocabulary, **options))
     with torch.no_grad():

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from scd_tui.attribution.attribute import Attribution, Reading
 from scd_tui.attribution.baseline import Baseline
+from scd_tui.attribution.finite import require_finite_values
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.errors import InputError
@@ -92,6 +93,7 @@ def exact_effects(
         group = nodes[start : start + batch]
         logits = ablated_logits(model, reading, group, target.positions, baselines)
         values = value_at(target, logits)
+        require_finite_values(values, f"without {group[0]} or one of the next {len(group) - 1}")
         yield dict(zip(group, (clean - values).tolist(), strict=True))
 
 

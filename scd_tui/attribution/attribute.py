@@ -25,6 +25,7 @@ from torch import Tensor
 
 from scd_tui.attribution.cut import Cut, cut_forward
 from scd_tui.attribution.dictionary import Dictionary, Encoded
+from scd_tui.attribution.finite import require_finite
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.attribution.sinks import Positions, positions_of, trained_from
@@ -161,9 +162,16 @@ def read(
     With the tokens of a `contrast` prompt of equal length, what is attributed is the difference between
     the two (Marks et al.'s clean and patch). Only logits at the positions `said` can be explained, by
     default at all, which takes longer. Sinks are left out, with `skip_first` the first position too; with
-    `sinks` they count. Raises InputError when the contrast prompt is not of equal length.
+    `sinks` they count. Raises InputError when the contrast prompt is not of equal length, RunError where
+    an activation is not finite.
     """
     cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns, said=said)
+    require_finite(
+        {place: cut.activation(place) for place in cut.order},
+        "activation",
+        tokens,
+        cut.logits.detach(),
+    )
     sites = [place for place in cut.order if isinstance(place, Site)]
     clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
     norms = _norms(cut, cut.streams)
@@ -407,6 +415,7 @@ def attribute(
         result.edges.update(zip(chosen, into, strict=True))
         on_site(result, site)
 
+    require_finite(result.gradients, "gradient", cut.tokens)
     for place in cut.order:
         if not isinstance(place, Site):
             result.effects[place] = reading.split(place, result.gradients[place][None])[0]

@@ -10,11 +10,13 @@ import torch
 from scd_tui.attribution.ablation import ablated_logits, exact_effects, measured_edges
 from scd_tui.attribution.attribute import Attribution, Reading, attribute, read, strongest
 from scd_tui.attribution.circuit import circuit_graph, share_explained, site_summary
+from scd_tui.attribution.finite import require_finite_values
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.methods import effects_by
 from scd_tui.attribution.metric import positions_of, resolve_target, value_at, warnings
 from scd_tui.attribution.question import ask
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
+from scd_tui.errors import InputError
 from scd_tui.graph import (
     Circuit,
     Metric,
@@ -28,6 +30,7 @@ from scd_tui.graph import (
     TrustScores,
     parse_node,
 )
+from scd_tui.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Trial:
     def of(cls, attribution: Attribution, predicted: float, logits: torch.Tensor) -> "Trial":
         """From logits `[steps, vocabulary]` of the changed model."""
         clean = attribution.reading.cut.logits_at(attribution.target.positions).detach()
+        require_finite_values(logits, "after this ablation")
         return cls(
             predicted,
             float(value_at(attribution.target, clean) - value_at(attribution.target, logits)),
@@ -103,6 +107,11 @@ def explain(
     InputError on prompts, targets and positions that do not exist.
     """
     settings = settings or Settings()
+    if settings.freeze_patterns and (unheld := loaded.model.unheld_patterns):
+        raise InputError(
+            "attention patterns cannot be held in this model: its attention does not read them from "
+            f"the hook in {counted(len(unheld), 'layer')} of {loaded.model.layers}; leave patterns free"
+        )
     model, start = loaded.model, time.perf_counter()
     question = ask(
         *(model, prompt),

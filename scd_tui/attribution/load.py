@@ -10,20 +10,30 @@ from sae_lens import SAE
 from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
+from scd_tui.attribution.agreement import (
+    TOLERANCE,
+    largest_difference,
+    plain_log_probabilities,
+)
 from scd_tui.attribution.dictionary import Dictionary
+from scd_tui.attribution.finite import require_finite_weights
 from scd_tui.attribution.memory import emptied, give_back, ran_out, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
 from scd_tui.attribution.placing import Way, ways
 from scd_tui.attribution.prepared import load_prepared, prepare, prepared_folder
 from scd_tui.attribution.pretrained import lies_mapped, load_pretrained
+from scd_tui.attribution.site_checks import unusable_sites
 from scd_tui.attribution.stored import stored_fault, unreadable, weights_fault
 from scd_tui.catalog.cached import Kept, require, revisions
 from scd_tui.catalog.folders import MEND, one_head, site_of_hook
+from scd_tui.catalog.model_checks import ModelCheck, keep_check, kept_check
 from scd_tui.catalog.models import ModelSpec
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import ModelIdentity, Site
+from scd_tui.numbers import listed
+from scd_tui.text import shorten
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -78,7 +88,8 @@ def load(
             )
             on_progress(f"out of memory: now {way.words}", 0, 1)
         try:
-            return replace(_load(spec, here, device, on_progress, way), notes=notes)
+            loaded = _load(spec, here, device, on_progress, way)
+            return replace(loaded, notes=(*notes, *loaded.notes))
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
@@ -98,7 +109,7 @@ def _load(
 ) -> LoadedModel:
     total = 1 + len(spec.dictionaries)
     on_progress(f"loading the model, {way.words}", 0, total)
-    model = _model(spec, here, device, way.max_memory or None)
+    model, check = _checked_model(spec, here, device, way.max_memory or None)
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
@@ -108,6 +119,8 @@ def _load(
                 f"{name} is at {site}, and the model has no such place: choose the dictionaries of this "
                 f"model, which has {model.layers} layers"
             )
+        if str(site) in check.unusable:
+            continue
         where = torch.device("cpu") if way.stream else model.device_at(site)
         sae = _sae(source, here, where, stream=way.stream)
         _require_fit(name, site, sae, model)
@@ -120,6 +133,11 @@ def _load(
             raise InputError(f"{name} cannot be used: {error}") from None
         emptied(sae)
         trim()  # or what laying each out took on the way adds up
+    if spec.dictionaries and not dictionaries:
+        raise InputError(
+            f"{spec.name} cannot be attributed with {spec.dictionaries_name}: "
+            + "; ".join(_check_notes(check))
+        )
     on_progress("loaded", total, total)
     assert_exact_float32()
     revision, dictionaries_revision = revisions(spec, here)
@@ -139,15 +157,74 @@ def _load(
         neuronpedia=spec.neuronpedia or "",
         gate=spec.gate,
     )
-    return LoadedModel(model, dictionaries, identity)
+    return LoadedModel(model, dictionaries, identity, _check_notes(check))
+
+
+def _checked_model(
+    spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
+) -> tuple[LanguageModel, ModelCheck]:
+    """The model, and what its check found, now or when it was loaded first.
+
+    A model that is spread over several devices is not compared with plain transformers, which would
+    need as much memory again on one of them. Raises RunError on a model that does not run.
+    """
+    revision, _ = revisions(spec, here)
+    options, sites = dict(spec.model_options), tuple(spec.dictionaries)
+    known = kept_check(revision, options, sites)
+    folder = _folder(spec, here)
+    plain = None
+    if known is None and max_memory is None:
+        plain = plain_log_probabilities(folder, device)
+        if device.type == "cuda":
+            give_back(device)
+    model = _model(spec, here, device, max_memory)
+    require_finite_weights(model, str(folder))
+    if known is not None:
+        return model, known
+    try:
+        present = [site for site in sites if site.layer < model.layers and model.has(site)]
+        unusable = unusable_sites(model, present)
+        difference = None if plain is None else largest_difference(model, plain)
+    except RuntimeError as error:
+        if ran_out(error):
+            raise
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise RunError(
+            f"the model in {folder} loads, but TransformerLens cannot run it ({first}): "
+            "choose another model"
+        ) from None
+    found = ModelCheck(difference, {str(site): reason for site, reason in unusable.items()})
+    keep_check(revision, options, sites, found)
+    return model, found
+
+
+def _check_notes(check: ModelCheck) -> tuple[str, ...]:
+    """What a reader should know of the model, in sentences."""
+    notes = []
+    if check.difference is not None and not check.difference <= TOLERANCE:
+        notes.append(
+            "this is not the model that transformers runs: log-probabilities differ by up to "
+            f"{check.difference:.2g} nats (TransformerLens loads it otherwise), so trust no number"
+        )
+    by_reason: dict[str, list[str]] = {}
+    for site, reason in check.unusable.items():
+        by_reason.setdefault(reason, []).append(site)
+    for reason, names in by_reason.items():
+        are = "is" if len(names) == 1 else "are"
+        notes.append(f"{listed(names)} {are} not used: {reason}")
+    return tuple(notes)
+
+
+def _folder(spec: ModelSpec, here: Kept) -> Path:
+    folder = spec.model if isinstance(spec.model, Path) else here.model
+    assert folder is not None, "a required model is on the disk"
+    return folder
 
 
 def _model(
     spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
 ) -> LanguageModel:
-    local = isinstance(spec.model, Path)
-    folder = spec.model if isinstance(spec.model, Path) else here.model
-    assert folder is not None, "what is required is there"
+    local, folder = isinstance(spec.model, Path), _folder(spec, here)
     try:
         return LanguageModel.boot(
             folder,
@@ -158,8 +235,10 @@ def _model(
         )
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if ran_out(error):
+            raise
+        said = shorten(next(iter(str(error).splitlines()), "") or "no reason given", 100)
         cure = (
             "look there" if local else "`scd-tui download` finds out whether its files are damaged"
         )

@@ -7,7 +7,7 @@ has been told to prepend BOS, so special tokens must be refused at each call.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scd_tui.attribution.guard import nothing_installed
-from scd_tui.errors import InputError
+from scd_tui.errors import InputError, RunError
 from scd_tui.graph import Completion, Site, SiteKind, Token
 
 Leaf = Literal["token", "pos"]
@@ -145,6 +145,24 @@ def _mid_stream(
     return first, [(layer + _HOOKS["mlp_out"], keep)]
 
 
+def _listen(gradient: Tensor, hook: object) -> None:
+    """Take note of a gradient, and change nothing."""
+
+
+def _scaled_outputs(bridge: TransformerBridge) -> frozenset[str]:
+    """Hook points of blocks that scale what a sublayer adds to the stream (Granite).
+
+    There the bridge drops a replacement whose value is that of the activation, and with it the cut,
+    unless something listens to gradients.
+    """
+    return frozenset(
+        f"blocks.{layer}.{_HOOKS[kind]}"
+        for layer, block in enumerate(bridge.blocks)
+        if hasattr(block, "residual_contribution_scale")
+        for kind in ("attn_out", "mlp_out")
+    )
+
+
 class LanguageModel:
     """A causal language model with frozen weights, in float32."""
 
@@ -162,6 +180,7 @@ class LanguageModel:
         # The bridge makes this dict anew each time that it is asked, which takes longer than many a
         # forward pass: so hooks are put on here, and not by its run_with_hooks.
         self._points = dict(bridge.hook_dict)
+        self._scaled = _scaled_outputs(bridge)
         self._parts: dict[Site, bool] = {}
         bridge.eval()
         for parameter in bridge.parameters():
@@ -320,6 +339,33 @@ class LanguageModel:
 
     # --- forward passes -------------------------------------------------------------------
 
+    @cached_property
+    def unheld_patterns(self) -> tuple[int, ...]:
+        """The layers whose attention pattern cannot be replaced: the model goes on with its own.
+
+        One forward pass on a few tokens, a row per layer with that layer's pattern cleared.
+        """
+        layers = [n for n in range(self.layers) if self.has(Attention(n, "pattern"))]
+        count = min(4, self.context)
+        ids = torch.tensor(
+            [[(n + 1) * self.vocabulary // (count + 2) for n in range(count)]], device=self.device
+        )
+
+        def clear(row: int, pattern: Tensor) -> Tensor:
+            changed = pattern.clone()
+            changed[row] = 0.0
+            return changed
+
+        edits = [
+            (Attention(layer, "pattern"), partial(clear, row)) for row, layer in enumerate(layers)
+        ]
+        with torch.no_grad():
+            # the last row is the model as it is
+            logits = self.forward(ids.expand(len(layers) + 1, -1), edits, [-1])[:, 0]
+        held = (logits[:-1] != logits[-1]).any(dim=-1).tolist()
+        replaced = {layer for layer, holds in zip(layers, held, strict=True) if holds}
+        return tuple(layer for layer in range(self.layers) if layer not in replaced)
+
     def has(self, place: Point) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
         return hook_name(place) in self._points
@@ -390,10 +436,12 @@ class LanguageModel:
         try:
             for name, edit in hooks:
                 self._points[name].add_hook(adapt(edit), level=_OUR_LEVEL)
+                if name in self._scaled and torch.is_grad_enabled():
+                    self._points[name].add_hook(_listen, dir="bwd", level=_OUR_LEVEL)
             logits: Tensor = self._bridge(token_ids, return_type="logits")
         finally:
             for name, _ in hooks:
-                self._points[name].remove_hooks(level=_OUR_LEVEL)
+                self._points[name].remove_hooks(dir="both", level=_OUR_LEVEL)
         return logits
 
     def ids(self, tokens: Sequence[Token]) -> Tensor:
@@ -402,8 +450,13 @@ class LanguageModel:
 
     @torch.no_grad()
     def next_token_logits(self, tokens: Sequence[Token]) -> Tensor:
-        """`[vocabulary]` after the last token of the prompt."""
-        return self.forward(self.ids(tokens), positions=[-1])[0, 0]
+        """`[vocabulary]` after the last token. Raises RunError where they are NaN or infinite."""
+        logits = self.forward(self.ids(tokens), positions=[-1])[0, 0]
+        if not bool(logits.isfinite().all()):
+            raise RunError(
+                "the model's logits are NaN or infinite after this prompt: check the model's files"
+            )
+        return logits
 
     def continued(self, tokens: tuple[Token, ...], count: int) -> tuple[Token, ...]:
         """The tokens and `count` more, each the likeliest. Raises InputError when they are too many."""
