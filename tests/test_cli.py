@@ -424,6 +424,7 @@ def test_the_other_settings_are_kept_in_the_file_and_change_what_is_found(
         found = attributed(capsys, *asked, *words)
         assert getattr(found.settings, field) == value
         assert {n.id: n.effect for n in found.nodes} != {n.id: n.effect for n in plain.nodes}
+    assert attributed(capsys, *asked, "--sinks").settings.sinks
     found = attributed(capsys, *asked, "--contrast-prompt", swapped)
     assert found.contrast_prompt == swapped
     assert [t.text for t in found.contrast_tokens[1:4]] == [" John", " and", " Mary"]

@@ -39,7 +39,7 @@ def test_every_setting_is_changed_in_one_panel_and_asked_at_once() -> None:
         assert (request.contrast_prompt, request.position) == ("another prompt", 4)
         assert (request.metric, request.continuation) == ("diff", None)
         expected = Settings(
-            top=25, edges=7, method="integrated", skip_first=True, freeze_patterns=True
+            top=25, edges=7, method="integrated", skip_first=True, freeze_patterns=True, sinks=True
         )
         assert request.settings == expected
         assert 'Circuit for " way" − " only"' in dump(app)
