@@ -31,7 +31,8 @@ def test_every_setting_is_changed_in_one_panel_and_asked_at_once() -> None:
         await press(pilot, "t", "home", "ctrl+k", *" way")
         await press(pilot, "tab", *" only", "tab", *"another prompt", "tab", *"4", "tab", "tab")
         await press(pilot, "right", "left", "tab", "right", "tab", "end", "backspace", "backspace")
-        await press(pilot, *"25", "tab", "end", "backspace", "7", "tab", "right", "tab", "space")
+        await press(pilot, *"25", "tab", "end", "backspace", "7", "tab", "right")
+        await press(pilot, "tab", "space", "tab", "space")
         assert len(workers[0].of(p.Attribute)) == before, "nothing is asked before enter"
         await press(pilot, "enter")
         request = asked(workers[0])
