@@ -1,11 +1,15 @@
 """What was asked of a prompt, in words: the same in the app and in what is printed."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from scd_tui.graph import Circuit, Settings, Sink, SinkKept, SinkReason, Target, Token
 from scd_tui.numbers import counted, listed, signed
 from scd_tui.text import visible, whole
+
+_NO_TEXT = re.compile(r"\\x[89a-f][0-9a-f]")
+"""Of bytes that are no text, as tokens spell them."""
 
 
 def settings_words(settings: Settings) -> str:
@@ -126,6 +130,22 @@ def ids_of_alike(tokens: Sequence[Token], shown: Callable[[str], str] = visible)
     return tuple(
         f" #{token.id}" if count[text] > 1 else "" for token, text in zip(tokens, seen, strict=True)
     )
+
+
+def names_of(tokens: Sequence[Token], typed: str) -> list[str]:
+    """What each token is asked for by: its text, or its id, `#198`, where a text does not name it.
+
+    That is so for bytes that are no text, for a token that says what another one says too, and for all
+    where an id was `typed`.
+    """
+    count = Counter(token.text for token in tokens)
+    by_id = re.fullmatch(r"#[0-9]+", typed) is not None
+    return [
+        f"#{token.id}"
+        if by_id or count[token.text] > 1 or _NO_TEXT.search(token.text)
+        else token.text
+        for token in tokens
+    ]
 
 
 def seen_unquoted(text: str) -> str:

@@ -22,11 +22,12 @@ from scd_tui.attribution.baseline import Baseline
 from scd_tui.attribution.finite import require_finite_values
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.attribution.room import forward_rows
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, Site, Target, parse_node
 
 BATCH = 32
-"""Ablations that share one forward pass."""
+"""Ablations that share one forward pass, at most: fewer where the prompt is long or memory short."""
 
 
 @torch.no_grad()
@@ -89,6 +90,7 @@ def exact_effects(
     With `baselines`, what it loses when the node is set to its mean.
     """
     clean = value_at(target, reading.cut.logits_at(target.positions))
+    batch = forward_rows(model, len(reading.cut.tokens), batch, len(target.positions))
     for start in range(0, len(nodes), batch):
         group = nodes[start : start + batch]
         logits = ablated_logits(model, reading, group, target.positions, baselines)
@@ -119,7 +121,7 @@ def measured_edges(
     edges: Sequence[tuple[NodeRef, NodeId]],
     batch: int = BATCH,
 ) -> Iterator[list[float]]:
-    """Weights of edges (source, target), measured, in the metric's unit; `batch` a forward pass.
+    """Weights of edges (source, target), measured, in the metric's unit; at most `batch` per pass.
 
     Raises InputError on sources that cannot be removed, and on targets that have no edges.
     """
@@ -127,6 +129,8 @@ def measured_edges(
         attribution.reading.check(source)
         if parse_node(target).kind in ("token", "pos"):
             raise InputError(f"{target} is an embedding: no edge leads into it")
+    read = len(attribution.target.positions)
+    batch = forward_rows(model, len(attribution.reading.cut.tokens), batch, read)
     for start in range(0, len(edges), batch):
         yield _edges_at_once(model, attribution, edges[start : start + batch])
 

@@ -190,7 +190,7 @@ def read(
             f"the contrast prompt has {len(contrast)} tokens and the prompt {len(tokens)}: "
             "positions are compared one by one, so give one of the same length"
         )
-    other = cut_forward(model, contrast, dictionaries, said=said)
+    other = cut_forward(model, contrast, dictionaries, said=said, graph=False)
     against = {place: other.activation(place) for place in cut.order}
     encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
     differences = {at: stream - other.streams[at] for at, stream in cut.streams.items()}

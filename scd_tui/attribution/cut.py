@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from scd_tui.attribution.model import Attention, Edit, LanguageModel, MlpInput, Place, Point
+from scd_tui.attribution.room import in_parts, most_upstream, rows_at_once, sizes_of
 from scd_tui.attribution.sinks import streams_at
+from scd_tui.catalog.passes import Sizes
 from scd_tui.graph import Site, Token
 
 
@@ -39,6 +41,7 @@ class Cut:
     logits: Tensor
     said: tuple[int, ...]
     heads: Mapping[int, Tensor]
+    sizes: Sizes
     by_position: Mapping[Site, tuple[Tensor, Callable[[Tensor], Tensor]]]
     streams: Mapping[Site, Tensor]
 
@@ -153,6 +156,15 @@ class Cut:
     def _products(
         self, output: Tensor, pulls: Tensor | None, sources: tuple[Place, ...], *, batched: bool
     ) -> dict[Place, Tensor]:
+        rows = 1 if pulls is None else len(pulls)
+        each = self.sizes.product(len(self.tokens), most_upstream(sources), 0)
+        at_once = rows_at_once(output.device, each, rows, refuse=False)
+        if pulls is not None and at_once < rows:
+            parts = [
+                self._products(output, pulls[part], sources, batched=batched)
+                for part in in_parts(rows, at_once)
+            ]
+            return {place: torch.cat([part[place] for part in parts]) for place in parts[0]}
         gradients = torch.autograd.grad(
             output,
             [self.copies[place] for place in sources],
@@ -161,7 +173,6 @@ class Cut:
             allow_unused=True,
             retain_graph=True,
         )
-        rows = 1 if pulls is None else len(pulls)
         return {
             place: gradient.reshape(rows, len(self.tokens), -1)
             for place, gradient in zip(sources, gradients, strict=True)
@@ -176,8 +187,11 @@ def cut_forward(
     *,
     freeze_patterns: bool = False,
     said: Sequence[int] | None = None,
+    graph: bool = True,
 ) -> Cut:
     """Run the model on a prompt, cut at the embeddings and at `sites`.
+
+    Without a `graph` there are activations and logits alone, in a fraction of the memory.
 
     Its logits are those at the positions `said`, by default at all.
 
@@ -226,7 +240,7 @@ def cut_forward(
         if freeze_patterns:
             edits.append((Attention(layer, "pattern"), torch.Tensor.detach))
     edits += [(stream, partial(keep_stream, stream)) for stream in streams_at(model, sites)]
-    with torch.enable_grad():
+    with torch.set_grad_enabled(graph):
         logits = model.forward(model.ids(tokens), edits, said)
     by_position = {}
     for site, written in outputs.items():
@@ -245,4 +259,5 @@ def cut_forward(
         heads=heads,
         by_position=by_position,
         streams=streams,
+        sizes=sizes_of(model),
     )

@@ -12,6 +12,7 @@ from scd_tui.attribution.circuit import edge_weight
 from scd_tui.attribution.explain import Explanation, Trial
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
+from scd_tui.attribution.room import forward_rows
 from scd_tui.attribution.together import clean_vector, estimate_without, logits_without
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, NodeRef, parse_node
@@ -141,13 +142,23 @@ def scale(explanation: Explanation, node: NodeId, factors: Sequence[float]) -> S
         raise InputError(f"{node} is active only in the contrast prompt: there is nothing to scale")
     more = torch.tensor([factor - 1 for factor in factors], device=vector.device)
 
-    def stretch(activation: Tensor) -> Tensor:
+    def stretch(some: Tensor, activation: Tensor) -> Tensor:
         changed = activation.clone()
-        changed.flatten(start_dim=2)[:, ref.position] += more[:, None] * vector
+        changed.flatten(start_dim=2)[:, ref.position] += some[:, None] * vector
         return changed
 
-    ids = model.ids(reading.cut.tokens).expand(len(factors), -1)
-    logits = model.forward(ids, [(ref.site, stretch)], target.positions)
+    ids, count = model.ids(reading.cut.tokens), len(more)
+    at_once = forward_rows(model, ids.shape[1], count, len(target.positions))
+    logits = torch.cat(
+        [
+            model.forward(
+                ids.expand(len(some), -1),
+                [(ref.site, partial(stretch, some))],
+                target.positions,
+            )
+            for some in torch.split(more, at_once)
+        ]
+    )
     return Scaling(
         tuple(factors),
         tuple(float(value) for value in value_at(target, logits)),

@@ -14,7 +14,9 @@ from scd_tui.attribution.finite import require_finite_values
 from scd_tui.attribution.load import LoadedModel
 from scd_tui.attribution.methods import effects_by
 from scd_tui.attribution.metric import positions_of, resolve_target, value_at, warnings
+from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.question import ask
+from scd_tui.attribution.room import asked_of, require
 from scd_tui.attribution.trust import edges_to_measure, nodes_to_measure, trust, trust_scores
 from scd_tui.errors import InputError
 from scd_tui.graph import (
@@ -104,7 +106,8 @@ def explain(
     Without a target it is the likeliest token. `question.ask` says what targets of several tokens and
     continuations are, `attribute.read` what a contrast prompt is: to it the same tokens are appended as
     to the prompt. `on_progress` tells of the slow part of the methods that have one. Raises
-    InputError on prompts, targets and positions that do not exist.
+    InputError on prompts, targets and positions that do not exist; NoRoom, before it starts, on a prompt
+    that memory is too short for.
     """
     settings = settings or Settings()
     if settings.freeze_patterns and (unheld := loaded.model.unheld_patterns):
@@ -113,6 +116,12 @@ def explain(
             f"the hook in {counted(len(unheld), 'layer')} of {loaded.model.layers}; leave patterns free"
         )
     model, start = loaded.model, time.perf_counter()
+    asked = asked_of(
+        *(model, loaded.dictionaries),
+        prompts=1 if contrast_prompt is None else 2,
+        averaged=settings.method == "integrated",
+    )
+    require(asked, model.device, len(model.prompt(prompt)) + (continuation or 1) - 1)
     question = ask(
         *(model, prompt),
         target=target,
@@ -172,6 +181,7 @@ def explain(
         seconds={"reading": read_at - start, "attribution": done - read_at},
         notes=(
             *warnings(wanted),
+            *_bos_once(model, prompt),
             *_nothing_differs(question.tokens, other, wanted),
             *cautions(loaded.identity, len(question.tokens)),
             *loaded.notes,
@@ -186,6 +196,14 @@ def _value_there(reading: Reading, target: Target) -> float | None:
     if (there := reading.logits_there) is None:
         return None
     return float(value_at(target, torch.stack([there[at] for at in target.positions])))
+
+
+def _bos_once(model: LanguageModel, prompt: str) -> tuple[str, ...]:
+    """That a BOS which was typed is the one that every prompt begins with."""
+    if not model.says_bos_itself(prompt):
+        return ()
+    bos = model.tokenize(prompt)[0].text
+    return (f"the prompt begins with {bos!r} itself: it is not put before it once more",)
 
 
 def _nothing_differs(

@@ -180,7 +180,7 @@ def askable(
     def fits(prompt: Prompt) -> bool:
         wanted = [prompt.target, *([] if prompt.contrast is None else [prompt.contrast])]
         return 0 < len(model.tokenize(prompt.text)) <= room and all(
-            len(model.tokenize(text)) == 1 for text in wanted
+            model.is_single(text) for text in wanted
         )
 
     return [prompt for prompt in prompts if fits(prompt)]

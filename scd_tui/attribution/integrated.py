@@ -19,6 +19,8 @@ from torch import Tensor
 from scd_tui.attribution.attribute import Reading, Scores
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.room import rows_at_once
+from scd_tui.catalog.passes import Asked
 from scd_tui.graph import Site, Target
 
 STEPS = 10
@@ -33,11 +35,14 @@ def integrated_effects(
 ) -> Iterator[tuple[Site, Scores]]:
     """Effects of every node, one site after the other, from the last to the first.
 
-    The midpoint rule with `steps` points, `batch` of them in one pass.
+    The midpoint rule with `steps` points, at most `batch` of them in one pass.
     """
+    asked = Asked(reading.cut.sizes, (), read=len(target.positions))
+    each = asked.averaging(len(reading.cut.tokens))
     points = (torch.arange(steps, device=model.device) + 0.5) / steps
     for site in reversed(reading.sites):
         gradient = torch.zeros_like(reading.cut.activation(site))
+        batch = rows_at_once(model.device, each, batch)
         for start in range(0, steps, batch):
             some = points[start : start + batch]
             gradient += _summed_gradient(model, reading, target, site, some)

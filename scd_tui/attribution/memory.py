@@ -6,6 +6,11 @@ import gc
 import torch
 from sae_lens import SAE
 
+_MMAP_THRESHOLD = -3
+"""The number of that parameter of glibc's `mallopt`."""
+_LARGE = 1 << 20
+"""Bytes from which a block is one of its own."""
+
 
 def emptied(sae: SAE) -> None:
     """Take the weights out of an SAE that a dictionary was made of and that nobody else has.
@@ -21,6 +26,17 @@ def trim() -> None:
     """Hand freed memory back to the system, which the C library (glibc) keeps for later."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # another C library
+        return
+
+
+def return_at_once() -> None:
+    """Have the C library (glibc) return what is freed by tensors at once, and keep none of it for later.
+
+    That is slower. A limit on address space needs it: there, pieces that are kept count as taken.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
     except (AttributeError, OSError):  # another C library
         return
 

@@ -52,7 +52,8 @@ def resolve_target(
             "they are held against each other token by token, so give as many"
         )
     if metric == "diff" and against is not None and against == wanted:
-        raise InputError("the contrast is the target itself: choose another token")
+        same = " ".join(f"{token.text!r} #{token.id}" for token in wanted)
+        raise InputError(f"the contrast is the target itself, {same}: choose another token")
     steps = [
         _step(model, logits[place + n], token, metric, None if against is None else against[n])
         for n, token in enumerate(wanted)

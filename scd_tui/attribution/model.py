@@ -16,6 +16,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from scd_tui.attribution.guard import nothing_installed
+from scd_tui.attribution.tokens import Tokens, id_named
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import Completion, Site, SiteKind, Token
 
@@ -97,13 +98,20 @@ _OUR_LEVEL = 1_000_000
 """Marks the hooks of one forward pass, so that no others are taken off after it."""
 
 
-def _byte_decoder() -> dict[str, int]:
-    """The character that byte-level BPE writes for each byte, inverted (GPT-2's encoder.py)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    table = {chr(byte): byte for byte in printable}
-    table.update({chr(256 + n): byte for n, byte in enumerate(others)})
-    return table
+def _keep_no_patterns(bridge: TransformerBridge) -> None:
+    """Have each attention let go of its pattern `[batch, heads, pos, pos]` once it has been used.
+
+    The bridge of some families keeps the last one of every layer, with the graph that it hangs on, until
+    the next forward pass: gigabytes of a long prompt.
+    """
+
+    def let_go(attention: Any, *_: Any) -> None:
+        attention._pattern = None
+
+    for block in bridge.blocks:
+        attention = getattr(block, "attn", None)
+        if attention is not None and hasattr(attention, "_pattern"):
+            attention.register_forward_hook(let_go)
 
 
 def _mid_stream(
@@ -176,12 +184,13 @@ class LanguageModel:
                     "its dictionaries were trained with a beginning-of-sequence token, and this "
                     "model's tokenizer has none"
                 )
-        self._bytes = _byte_decoder()
+        self._tokens = Tokens(bridge.tokenizer)
         # The bridge makes this dict anew each time that it is asked, which takes longer than many a
         # forward pass: so hooks are put on here, and not by its run_with_hooks.
         self._points = dict(bridge.hook_dict)
         self._scaled = _scaled_outputs(bridge)
         self._parts: dict[Site, bool] = {}
+        _keep_no_patterns(bridge)
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
@@ -278,28 +287,56 @@ class LanguageModel:
     # --- tokens ---------------------------------------------------------------------------
 
     def token(self, token_id: int) -> Token:
-        """The token with this id. Bytes that are not UTF-8 are written `\\xNN`."""
-        tokenizer = self._bridge.tokenizer
-        piece = tokenizer.convert_ids_to_tokens(token_id)
-        if piece is not None and all(character in self._bytes for character in piece):
-            raw = bytes(self._bytes[character] for character in piece)
-            return Token(token_id, raw.decode("utf-8", errors="backslashreplace"))
-        return Token(token_id, tokenizer.decode([token_id]))
+        """The token with this id, with its text in running text. Bytes that are not UTF-8 are written
+        `\\xNN`; an id without any text names itself, `#50300`."""
+        return self._tokens.token(token_id)
 
     def tokenize(self, text: str) -> tuple[Token, ...]:
         """Split text into tokens, no special ones added. May be empty or too long."""
-        ids: list[int] = self._bridge.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return tuple(self.token(i) for i in ids)
+        return self._tokens.split(text)
+
+    def named(self, text: str) -> tuple[Token, ...]:
+        """The tokens that a text names: `#1234` the one with that id, else those that say just this text
+        where it goes on from another. Raises InputError on an id that there is not."""
+        token_id = id_named(text)
+        if token_id is not None:
+            self._require_id(token_id)
+            return (self.token(token_id),)
+        tokens = self._tokens.within(text)
+        if len(tokens) != 1 and (alone := self._by_text.get(text)) is not None:
+            return (alone,)
+        return tokens
+
+    @cached_property
+    def _by_text(self) -> dict[str, Token]:
+        """The first token of each text. Of byte-level vocabularies, which split a text that is a token
+        into just that token, there is no need to look."""
+        if self._tokens.byte_level:
+            return {}
+        found: dict[str, Token] = {}
+        for token in self.every_token:
+            found.setdefault(token.text, token)
+        return found
+
+    def _require_id(self, token_id: int) -> None:
+        if not 0 <= token_id < self.vocabulary:
+            raise InputError(
+                f"there is no token {token_id}: ids go from 0 to {self.vocabulary - 1}"
+            )
+
+    def says_bos_itself(self, text: str) -> bool:
+        """Whether a prompt begins with the text of the BOS that is put before it anyway."""
+        return self.begins_with_bos(self.tokenize(text))
 
     def prompt(self, text: str) -> tuple[Token, ...]:
-        """Tokens of a prompt, with BOS before them where the dictionaries want it.
+        """Tokens of a prompt, with BOS before them where the dictionaries want it, once.
 
         Raises InputError on an empty prompt and on one that is too long.
         """
         tokens = self.tokenize(text)
         if not tokens:
             raise InputError("the prompt is empty: give some text")
-        if self._first is not None:
+        if self._first is not None and not self.begins_with_bos(tokens):
             tokens = (self.token(self._first), *tokens)
         if len(tokens) > self.context:
             raise InputError(
@@ -310,12 +347,9 @@ class LanguageModel:
     def single_token(self, wanted: str | int, role: str = "target") -> Token:
         """The token that `wanted` names, by id or by text. Raises InputError unless it is just one."""
         if isinstance(wanted, int):
-            if not 0 <= wanted < self.vocabulary:
-                raise InputError(
-                    f"there is no token {wanted}: ids go from 0 to {self.vocabulary - 1}"
-                )
+            self._require_id(wanted)
             return self.token(wanted)
-        tokens = self.tokenize(wanted)
+        tokens = self.named(wanted)
         if len(tokens) == 1:
             return tokens[0]
         if not tokens:
@@ -334,8 +368,8 @@ class LanguageModel:
         return tuple(self.token(i) for i in range(self.vocabulary))
 
     def is_single(self, text: str) -> bool:
-        """Whether a text is just one token."""
-        return len(self.tokenize(text)) == 1
+        """Whether a text names just one token."""
+        return len(self.named(text)) == 1
 
     # --- forward passes -------------------------------------------------------------------
 

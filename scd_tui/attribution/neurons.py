@@ -98,7 +98,7 @@ def neurons_of(model: LanguageModel, tokens: Sequence[Token]) -> dict[int, Tenso
         return activation
 
     edits = [(Neurons(layer), partial(look, layer)) for layer in layers_with_neurons(model)]
-    model.forward(model.ids(tokens), edits)
+    model.forward(model.ids(tokens), edits, [-1])
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from scd_tui.catalog.machine import free_ram
+from scd_tui.catalog.machine import free_address_space, free_ram
 from scd_tui.catalog.models import ModelSpec
 from scd_tui.catalog.plan import Gpu, Machine, Plan, Planned, plans
 from scd_tui.catalog.sizes import needs_of
@@ -24,7 +24,7 @@ class Way:
 def machine_of(device: torch.device) -> Machine:
     """What is free in main memory, and on the CUDA devices as CUDA itself has them."""
     if device.type != "cuda":
-        return Machine(free_ram())
+        return Machine(free_ram(), space=free_address_space())
     found = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)

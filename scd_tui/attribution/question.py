@@ -35,7 +35,8 @@ def ask(
 ) -> Question:
     """Find the tokens that a question is about.
 
-    Texts of the target and of the contrast may be of several tokens. Without a target it is the
+    Texts of the target and of the contrast may be of several tokens; `#1234` is the token with that id,
+    also where another token's text is that. Without a target it is the
     likeliest token. With `continuation` n the model first says n - 1 tokens more, the likeliest each time,
     and the target (without one, what it says next) is read after them. Raises InputError.
     """
@@ -84,7 +85,7 @@ def _ids(model: LanguageModel, wanted: str | int | Sequence[int], role: str) -> 
         return (model.single_token(wanted, role).id,)
     if not isinstance(wanted, str):
         return tuple(model.single_token(i, role).id for i in wanted)
-    tokens = model.tokenize(wanted)
+    tokens = model.named(wanted)
     if len(tokens) != 1 and (not tokens or model.is_single(" " + wanted)):
         # nothing at all, or a word whose space was forgotten: the refusal says which
         return (model.single_token(wanted, role).id,)

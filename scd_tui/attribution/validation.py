@@ -24,6 +24,7 @@ import torch
 
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.baseline import Baseline, ContrastBaseline, StandIn, mean_baselines
+from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.explain import Explanation
 from scd_tui.attribution.faithfulness import (
     Measure,
@@ -44,6 +45,7 @@ from scd_tui.attribution.neurons import (
     neurons_of,
     ranks,
 )
+from scd_tui.attribution.room import asked_of, rows_at_once
 from scd_tui.attribution.windows import Windows, token_windows, without_sinks
 from scd_tui.catalog.texts import Text
 from scd_tui.curves import ENOUGH, Column, Order, Stand, Validation
@@ -179,7 +181,7 @@ def feature_measure(
             keep_errors=errors,
         )
 
-    return in_batches(measure, circuits_at_once(attribution))
+    return in_batches(measure, circuits_at_once(loaded.model, attribution, loaded.dictionaries))
 
 
 def of_features(
@@ -246,7 +248,7 @@ def of_neurons(
                 complement=complement,
             )
 
-        return in_batches(measure, circuits_at_once(attribution))
+        return in_batches(measure, circuits_at_once(model, attribution, {}))
 
     for stand, baselines, counted in stands:
         count = int(counted.sum()) * sum(effect.shape[1] for effect in effects.values())
@@ -258,9 +260,17 @@ def of_neurons(
         )
 
 
-def circuits_at_once(attribution: Attribution) -> int:
-    """How many circuits share a forward pass."""
-    return max(1, TOKENS_AT_ONCE // len(attribution.reading.cut.tokens))
+def circuits_at_once(
+    model: LanguageModel, attribution: Attribution, dictionaries: Mapping[Site, Dictionary]
+) -> int:
+    """How many circuits share a forward pass in which `dictionaries` stand in the stream.
+
+    Raises NoRoom where memory is too short for one.
+    """
+    tokens = len(attribution.reading.cut.tokens)
+    asked = asked_of(model, dictionaries, read=len(attribution.target.positions))
+    most = max(1, TOKENS_AT_ONCE // tokens)
+    return rows_at_once(model.device, asked.spliced(tokens), most)
 
 
 def validate(

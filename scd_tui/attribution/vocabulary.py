@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+from scd_tui.attribution.tokens import id_named
 from scd_tui.graph import Token
 
 
 def beginning_with(vocabulary: Sequence[Token], text: str, count: int) -> tuple[Token, ...]:
     """At most `count` tokens that begin with a text: the token itself, then in order of their ids.
 
-    Tokens that begin so but for spaces before them or the case of their letters come after the others.
+    `#12` also begins with the token of that id, before all others. Tokens that begin so but for spaces
+    before them or the case of their letters come after the others.
     """
     wanted = text.lstrip(" ").casefold()
     alike: list[tuple[bool, bool, Token]] = []
@@ -16,4 +18,8 @@ def beginning_with(vocabulary: Sequence[Token], text: str, count: int) -> tuple[
         if token.text.lstrip(" ").casefold().startswith(wanted):
             alike.append((token.text != text, not token.text.startswith(text), token))
     alike.sort(key=lambda found: found[:2])
-    return tuple(token for *_, token in alike[:count])
+    found = [token for *_, token in alike]
+    named = id_named(text)
+    if named is not None and named < len(vocabulary):
+        found = [vocabulary[named], *(token for token in found if token.id != named)]
+    return tuple(found[:count])

@@ -15,15 +15,25 @@ import psutil
 
 from scd_tui.catalog.plan import Gpu, Machine
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
 _QUERY = ("--query-gpu=index,uuid,name,memory.free,memory.total", "--format=csv,noheader,nounits")
 _SECONDS = 5
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
+_OWN_STATUS = Path("/proc/self/status")
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+"""Files with a control group's limit and use, and the part of its use that it gives back when asked."""
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+"""The same, by their older names. Without a limit the first holds a number larger than any memory."""
 
 
 def this_machine() -> Machine:
     """What is free here now."""
-    return Machine(free_ram(), gpus())
+    return Machine(free_ram(), gpus(), free_address_space())
 
 
 def free_ram() -> int:
@@ -33,32 +43,69 @@ def free_ram() -> int:
     return free if group is None else min(free, group)
 
 
-def _group_room(root: Path, own: Path) -> int | None:
-    """What control groups (version 2), such as a job's or a container's, leave; None without any."""
-    try:
-        line = next(x for x in own.read_text("ascii").splitlines() if x.startswith("0::"))
-    except (OSError, StopIteration, UnicodeDecodeError):
+def free_address_space() -> int | None:
+    """Bytes that this process can still map under its own limits (`ulimit -v`, `ulimit -d`); None
+    without any. Files that are mapped count too."""
+    if resource is None:
         return None
-    group = root / line.removeprefix("0::").lstrip("/")
     rooms = []
-    for folder in (group, *group.parents):
-        if not folder.is_relative_to(root):
-            break
-        room = _room_of(folder)
-        if room is not None:
-            rooms.append(room)
+    for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        most, _ = resource.getrlimit(limit)
+        if most != resource.RLIM_INFINITY:
+            rooms.append(max(0, most - _used(field)))
     return min(rooms, default=None)
 
 
-def _room_of(group: Path) -> int | None:
+def _used(field: str) -> int:
+    """Bytes in a line `VmSize:  123 kB` of the kernel's account of this process; all of its address
+    space where there is no such account."""
     try:
-        most = int((group / "memory.max").read_text("ascii"))
-        used = int((group / "memory.current").read_text("ascii"))
+        lines = _OWN_STATUS.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    for line in lines:
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    return int(psutil.Process().memory_info().vms)
+
+
+def _group_room(root: Path, own: Path) -> int | None:
+    """What control groups, such as a job's or a container's, leave; None without any.
+
+    Those of version 2 are folders in `root`, those of version 1 that count memory in `root/memory`.
+    """
+    try:
+        lines = own.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    rooms: list[int] = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            rooms += _rooms_up_to(root, path, _VERSION_2)
+        elif "memory" in controllers.split(","):
+            rooms += _rooms_up_to(root / "memory", path, _VERSION_1)
+    return min(rooms, default=None)
+
+
+def _rooms_up_to(root: Path, path: str, names: tuple[str, str, str]) -> list[int]:
+    """What each group from a path up to the root leaves, where it has a limit."""
+    group = root / path.lstrip("/")
+    folders = [folder for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    return [room for folder in folders if (room := _room_of(folder, names)) is not None]
+
+
+def _room_of(group: Path, names: tuple[str, str, str]) -> int | None:
+    limit, current, inactive = names
+    try:
+        most = int((group / limit).read_text("ascii"))
+        used = int((group / current).read_text("ascii"))
         stat = (group / "memory.stat").read_text("ascii")
     except (OSError, ValueError):  # no such group, or one without a limit
         return None
     cached = sum(
-        int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file ")
+        int(line.split()[1]) for line in stat.splitlines() if line.startswith(f"{inactive} ")
     )
     return max(0, most - used + cached)
 

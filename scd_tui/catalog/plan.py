@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scd_tui.catalog.passes import FLOAT, SLACK, Asked, DictionarySize, Sizes
 from scd_tui.catalog.spec import Shape
 from scd_tui.numbers import in_bytes
 
@@ -19,43 +20,16 @@ Kind = Literal["resident", "streamed", "spread"]
 
 TOKENS = 64
 """Length of the prompt that is reckoned with, where nothing else is known."""
-_FLOAT = 4  # bytes
 _SHARE = 0.95
 """Of what is free: the rest is left to what else runs."""
 _TARGETS = 11
 """A site's nodes that edges are computed into: ten, and an error."""
-ACTIVE = 100
-"""Active features at a position, where neither k nor L0 is known."""
-_GRAPH = 34
-"""Activations that a block keeps for its gradients, in widths of the stream (Korthikanti et al. 2022)."""
-_SLACK = 1.2
-"""What allocators take more than is asked of them; measured on GPT-2's size, on a CPU."""
 LIBRARIES = 380_000_000
 """Bytes that Python and the libraries take in main memory before any weight; measured."""
 _CONTEXT = 500_000_000
 """Bytes that CUDA takes on a device for itself, roughly: it depends on the driver."""
 _LOGITS = 4
 """Copies of the logits of every position that a run of the gate has at a time, in float32."""
-
-
-@dataclass(frozen=True)
-class DictionarySize:
-    """`d_in` × `width` weights, `active` features at a position.
-
-    `mapped`: its file holds just the float32 numbers that are computed with, so that it can stay there.
-    `copied`: a file that does is made of it when it is streamed.
-    """
-
-    d_in: int
-    width: int
-    active: int = ACTIVE
-    mapped: bool = False
-    copied: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """Encoder, decoder, both biases, and the bounds or thresholds by which features are chosen."""
-        return _FLOAT * (2 * self.d_in * self.width + self.d_in + 4 * self.width)
 
 
 @dataclass(frozen=True)
@@ -102,6 +76,8 @@ class Machine:
 
     ram: int
     gpus: tuple[Gpu, ...] = ()
+    space: int | None = None
+    """Bytes of address space that a process may still map, files included; None without a limit."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +149,13 @@ def needs(
     *,
     model_mapped: bool = False,
     tokens: int = TOKENS,
+    ablations: int = 1,
 ) -> Needs:
-    """What a run takes. `model_mapped`: the model's file holds float32."""
-    model = _FLOAT * shape.parameters
+    """What a run takes. `model_mapped`: the model's file holds float32.
+
+    `ablations` of a prompt of `tokens` tokens share a pass: fewer where there is less room.
+    """
+    model = FLOAT * shape.parameters
     sizes = [one.bytes for one in dictionaries]
     return Needs(
         model=model,
@@ -184,19 +164,29 @@ def needs(
         mapped=sum(one.bytes for one in dictionaries if one.mapped),
         copied=sum(one.bytes for one in dictionaries if one.copied and not one.mapped),
         largest=max(sizes, default=0),
-        working=_working(shape, dictionaries, tokens),
+        working=_working(shape, dictionaries, tokens, ablations),
         tokens=tokens,
     )
 
 
-def _working(shape: Shape, dictionaries: tuple[DictionarySize, ...], tokens: int) -> int:
+def sizes_of(shape: Shape) -> Sizes:
+    """What decides how much memory a pass takes, of a model's published sizes."""
+    return Sizes(
+        layers=shape.layers,
+        heads=shape.heads,
+        width=shape.width,
+        attention=shape.heads * shape.head_width,
+        mlp=shape.mlp,
+        vocabulary=shape.vocabulary,
+    )
+
+
+def _working(
+    shape: Shape, dictionaries: tuple[DictionarySize, ...], tokens: int, ablations: int
+) -> int:
     """Bytes beside the weights, of a circuit: what it keeps, and the largest that comes and goes."""
-    rows = sum(2 * one.active * one.d_in for one in dictionaries)  # active encoder and decoder rows
-    targets = _TARGETS * len(dictionaries) * shape.width
-    graph = shape.layers * (_GRAPH * shape.width + 3 * shape.heads * tokens)
-    read = 2 * max((one.width for one in dictionaries), default=0)
-    logits = _LOGITS * shape.vocabulary
-    return int(_SLACK * _FLOAT * tokens * (rows + targets + graph + read + logits))
+    circuit = Asked(sizes_of(shape), dictionaries).needed(tokens, _TARGETS, ablations)
+    return circuit + int(SLACK * FLOAT * tokens * _LOGITS * shape.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -231,6 +221,10 @@ class _Way:
         ram = self.plan.ram_bytes + self.held
         if not _fits(ram, self.machine.ram):
             return self._says(ram, self.machine.ram, "in main memory")
+        space = self.machine.space
+        mapped = self.plan.ram_bytes + self.plan.file_bytes
+        if space is not None and not self.plan.device_bytes and not _fits(mapped, space):
+            return self._says(mapped, space, "of address space")
         return ""
 
     def _says(self, amount: int, free: int, where: str) -> str:

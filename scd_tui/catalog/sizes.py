@@ -12,7 +12,8 @@ from typing import Any
 from scd_tui.catalog.cached import cached_file, model_folder
 from scd_tui.catalog.folders import read_json
 from scd_tui.catalog.hub_files import HubFile
-from scd_tui.catalog.plan import ACTIVE, TOKENS, DictionarySize, Needs, needs
+from scd_tui.catalog.passes import ACTIVE, DictionarySize
+from scd_tui.catalog.plan import TOKENS, Needs, needs
 from scd_tui.catalog.spec import HubDictionary, ModelSpec, Shape
 from scd_tui.errors import InputError
 

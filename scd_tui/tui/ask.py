@@ -163,7 +163,7 @@ class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
         with Vertical(classes="dialog ask") as dialog:
             dialog.border_title = Content("Explain which token, and how?")
             dialog.border_subtitle = Content("enter asks · tab next field · esc closes")
-            hint = "empty: the likeliest; a leading space counts"
+            hint = "empty: the likeliest; a leading space counts; #1234: by id"
             yield Named("target", TokenInput(texts.target, hint, name="target"))
             yield Bar(name="offer-target")
             hint = "empty: the likeliest other token"

@@ -13,6 +13,7 @@ from scd_tui.tui.choice import Choice
 from scd_tui.tui.outline import members
 from scd_tui.tui.scaling import FACTORS, ScaleScreen
 from scd_tui.tui.store import removable
+from scd_tui.wording import names_of
 from scd_tui.worker.protocol import (
     Continue,
     Continued,
@@ -84,7 +85,7 @@ class Trying(App[int]):
     def _suggest(self, text: str, then: Callable[[Sequence[str]], None]) -> None:
         def found(event: Event) -> None:
             if isinstance(event, Suggested):
-                then([token.text for token in event.tokens])
+                then(names_of(event.tokens, text))
 
         if self.session.phase == "ready":
             self.session.experiments.ask(Suggest, found, quiet=True, text=text, count=OFFERED)

@@ -22,7 +22,9 @@ from scd_tui.attribution.explain import (
 )
 from scd_tui.attribution.gating import Gating, begin
 from scd_tui.attribution.load import LoadedModel, load
+from scd_tui.attribution.memory import give_back, ran_out
 from scd_tui.attribution.numerics import choose_device
+from scd_tui.attribution.room import NoRoom, asked_of, require_forward
 from scd_tui.attribution.trust import trust
 from scd_tui.attribution.vocabulary import beginning_with
 from scd_tui.catalog.models import find
@@ -132,6 +134,16 @@ class Server:
                 )
             )
         except Exception as error:
+            if ran_out(error):
+                give_back(torch.device("cpu"))
+                self._send(
+                    protocol.Failed(
+                        request=number,
+                        kind="memory",
+                        message="main memory ran out: free some of it, or shorten the prompt",
+                    )
+                )
+                return False
             traceback.print_exc(file=sys.stderr)
             self._send(
                 protocol.Failed(
@@ -232,6 +244,7 @@ class Server:
     def _complete(self, request: protocol.Complete) -> None:
         model = self._model.model
         tokens = model.prompt(request.prompt)
+        require_forward(model, len(tokens))
         completions = model.completions(model.next_token_logits(tokens), request.count)
         self._send(
             protocol.Completed(request=request.request, tokens=tokens, completions=completions)
@@ -256,24 +269,52 @@ class Server:
             self._progress(number, "edges", done, total)
 
         self._progress(number, "reading the prompt", 0, total)
-        explanation = explain(
-            loaded,
-            request.prompt,
-            target=request.target,
-            contrast=request.contrast,
-            metric=request.metric,
-            position=request.position,
-            continuation=request.continuation,
-            contrast_prompt=request.contrast_prompt,
-            settings=request.settings,
-            on_site=on_site,
-            on_progress=lambda done, total: self._progress(number, "effects", done, total),
+        explanation = self._with_room(
+            lambda: explain(
+                loaded,
+                request.prompt,
+                target=request.target,
+                contrast=request.contrast,
+                metric=request.metric,
+                position=request.position,
+                continuation=request.continuation,
+                contrast_prompt=request.contrast_prompt,
+                settings=request.settings,
+                on_site=on_site,
+                on_progress=lambda done, total: self._progress(number, "effects", done, total),
+            )
         )
         self._circuits[number] = explanation
         while len(self._circuits) > KEPT_CIRCUITS:
             self._circuits.popitem(last=False)
         self._send(protocol.Attributed(request=number, circuit=explanation.circuit))
         self._background = (number, self._measure(number, explanation))
+
+    def _with_room(self, work: Callable[[], Explanation]) -> Explanation:
+        """Do work, for which earlier circuits are given up, the oldest first, where memory is short.
+
+        Raises NoRoom, and gives none up, where all of them together would not be enough.
+        """
+        while True:
+            try:
+                return work()
+            except NoRoom as error:
+                held = {number: self._held(one) for number, one in self._circuits.items()}
+                if error.needed > error.free + sum(held.values()) or not held:
+                    raise
+            oldest, _ = self._circuits.popitem(last=False)
+            if self._background is not None and self._background[0] == oldest:
+                self._background = None
+            give_back(self._model.model.device)
+
+    def _held(self, explanation: Explanation) -> int:
+        """Bytes that a circuit holds, roughly."""
+        circuit = explanation.circuit
+        asked = asked_of(
+            *(explanation.loaded.model, explanation.loaded.dictionaries),
+            prompts=2 if circuit.contrast_tokens else 1,
+        )
+        return asked.held(len(circuit.tokens))
 
     def _measure(self, number: int, explanation: Explanation) -> Iterator[None]:
         """Ablate the strongest nodes, a batch a step, then tell the trust."""
@@ -322,6 +363,7 @@ class Server:
         model = self._model.model
         tokens, said = model.prompt(request.prompt), []
         count = min(request.count, model.context - len(tokens) + 1)
+        require_forward(model, len(tokens) + count - 1)
         for n in range(count):
             self._check(request.request)
             (best,) = model.completions(model.next_token_logits(tokens), 1)

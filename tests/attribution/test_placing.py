@@ -22,7 +22,7 @@ def test_the_ways_are_the_plan_s_of_that_device_alone() -> None:
     spec = find("gpt2-small:v5-128k")
     found, why = ways(spec, CPU, stream=False, machine=gb(20, 80))
     assert [way.words.split(",")[0] for way in found] == ["streamed on cpu"]
-    assert found[0].stream and why.startswith("all of it takes 30.8 GB in main memory")
+    assert found[0].stream and why.startswith("all of it takes 30.9 GB in main memory")
     found, why = ways(spec, CUDA, stream=False, machine=gb(20, 80))
     assert [(way.words.split(",")[0], way.stream) for way in found] == [
         ("resident on cuda:0", False),
@@ -58,10 +58,10 @@ def test_loading_says_how_before_it_loads(monkeypatch: pytest.MonkeyPatch, tmp_p
     loaded = load(find("demo"), CPU, lambda stage, done, total: stages.append(stage))
     assert stages[0].startswith("loading the model, resident on cpu, ")
     assert loaded.notes == ()
-    small = replace(machine_of(CPU), ram=456_000_000)
+    small = replace(machine_of(CPU), ram=478_000_000)
     monkeypatch.setattr("scd_tui.attribution.placing.machine_of", lambda device: small)
     stages.clear()
     loaded = load(find("demo"), CPU, lambda stage, done, total: stages.append(stage))
     assert stages[0].startswith("loading the model, streamed on cpu, ")
     assert loaded.notes[0].startswith("streamed on cpu, ")
-    assert "all of it takes 444 MB in main memory, where 456 MB are free" in loaded.notes[0]
+    assert "all of it takes 460 MB in main memory, where 478 MB are free" in loaded.notes[0]

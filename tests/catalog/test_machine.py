@@ -6,7 +6,7 @@ import pytest
 
 from scd_tui.bench.memory import free_bytes
 from scd_tui.catalog import machine
-from scd_tui.catalog.machine import free_ram, gpus, this_machine, visible_gpus
+from scd_tui.catalog.machine import free_address_space, free_ram, gpus, this_machine, visible_gpus
 
 LISTED = """\
 0, GPU-aaaa1111, NVIDIA H200, 139000, 143771
@@ -66,6 +66,26 @@ def test_free_memory_is_what_the_kernel_says_unless_a_group_has_less() -> None:
     assert this_machine().ram > 0
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the kernel's account is Linux's"
+)
+@pytest.mark.parametrize(("limit", "field"), [("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")])
+def test_a_process_can_be_limited_to_less_than_the_machine_has(limit: str, field: str) -> None:
+    resource = pytest.importorskip("resource")
+    which = getattr(resource, limit)
+    before = resource.getrlimit(which)
+    used = machine._used(field)
+    try:
+        resource.setrlimit(which, (used + (256 << 20), before[1]))
+        free = free_address_space()
+        assert free is not None and (200 << 20) < free <= (257 << 20)
+        assert this_machine().space is not None
+    finally:
+        resource.setrlimit(which, before)
+    if before[0] == resource.RLIM_INFINITY:
+        assert free_address_space() is None
+
+
 def test_a_group_of_processes_can_have_less_than_the_machine(tmp_path: Path) -> None:
     def group(path: str, most: str, used: int, inactive: int) -> None:
         folder = tmp_path / "fs" / path
@@ -88,4 +108,12 @@ def test_a_group_of_processes_can_have_less_than_the_machine(tmp_path: Path) -> 
     assert machine._group_room(root, own) == 150
     own.write_text("4:memory:/old\n")
     assert machine._group_room(root, own) is None
+    # as groups of version 1 say it
+    folder = root / "memory" / "old" / "job"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("800\n")
+    (folder / "memory.usage_in_bytes").write_text("700\n")
+    (folder / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 150\n")
+    own.write_text("0::/\n4:cpu,memory:/old/job\n")
+    assert machine._group_room(root, own) == 250
     assert machine._group_room(root, tmp_path / os.urandom(4).hex()) is None

@@ -133,7 +133,7 @@ QUESTIONS: tuple[Patch, ...] = (
         "the contrast prompt is read with the prompt's tokens",
         "attribution.attribute",
         "attribution.contrast_prompt",
-        "other = cut_forward(model, contrast, dictionaries, said=said)",
-        "other = cut_forward(model, tokens, dictionaries, said=said)",
+        "other = cut_forward(model, contrast, dictionaries, said=said, graph=False)",
+        "other = cut_forward(model, tokens, dictionaries, said=said, graph=False)",
     ),
 )
