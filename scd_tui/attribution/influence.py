@@ -71,8 +71,11 @@ def _row(reading: Reading, ref: NodeRef) -> int:
     return features + leaves + ref.position
 
 
-def _sizes(reading: Reading, place: Place, scores: Scores) -> Tensor:
-    """`[m + pos + pos]`, 0 at sinks that are left out. Constants are no nodes and have no part."""
+def edge_sizes(reading: Reading, place: Place, scores: Scores) -> Tensor:
+    """`[m + pos + pos]`: |w| of a place's edges into one target, 0 at sinks that are left out.
+
+    Constants are no nodes and have no part.
+    """
     counted = reading.counted
     counts = reading.counts(place) if isinstance(place, Site) else counted[:0]
     sizes = torch.cat([scores.features, scores.errors, scores.leaves]).abs()
@@ -83,14 +86,14 @@ def influence(attribution: Attribution) -> Influence:
     """Influence along the edges that are known: those into the root and into followed nodes."""
     reading = attribution.reading
     sizes = {
-        node: {place: _sizes(reading, place, scores) for place, scores in into.items()}
+        node: {place: edge_sizes(reading, place, scores) for place, scores in into.items()}
         for node, into in attribution.edges.items()
     }
     totals = {
         node: float(sum(part.sum() for part in into.values())) for node, into in sizes.items()
     }
     places = {
-        place: torch.zeros_like(_sizes(reading, place, attribution.effects[place]))
+        place: torch.zeros_like(edge_sizes(reading, place, attribution.effects[place]))
         for place in reading.cut.order
     }
     table = Influence(reading, places, totals, 0.0, 0.0, 0.0, 0.0)

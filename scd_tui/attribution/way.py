@@ -2,6 +2,7 @@
 
 from scd_tui.attribution.attribute import Attribution
 from scd_tui.attribution.circuit import strongest_edges
+from scd_tui.attribution.influence import edge_sizes
 from scd_tui.errors import InputError
 from scd_tui.graph import NodeId, parse_node
 from scd_tui.replication import Step
@@ -28,9 +29,9 @@ def way_up(attribution: Attribution, start: NodeId, count: int = 3) -> tuple[Ste
         node = max(here, key=lambda one: (parse_node(one).kind == "feature", reached[one]))
         share, edges = reached[node], strongest_edges(attribution, node, count)
         steps.append(Step(node, share, edges))
-        into = attribution.upstream(node).values()
         total = sum(
-            float(part.abs().sum()) for s in into for part in (s.features, s.errors, s.leaves)
+            float(edge_sizes(attribution.reading, place, scores).sum())
+            for place, scores in attribution.upstream(node).items()
         )
         for edge in edges:
             # there are edges, so there is something to share out
