@@ -12,6 +12,14 @@ _NO_TEXT = re.compile(r"\\x[89a-f][0-9a-f]")
 """Of bytes that are no text, as tokens spell them."""
 
 
+def without_dictionaries(model: str, what: str = "a circuit") -> str:
+    """Said where something needs dictionaries and the model has none. `model` is its name."""
+    return (
+        f"{what} needs dictionaries, and {model} has none: bring some with --dictionaries FOLDER, or "
+        "describe them in a TOML file"
+    )
+
+
 def settings_words(settings: Settings) -> str:
     """What was set other than it is by default, as far as it changes numbers."""
     words = {"integrated": "integrated gradients", "exact": "ablation of every node"}

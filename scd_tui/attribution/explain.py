@@ -33,6 +33,7 @@ from scd_tui.graph import (
     parse_node,
 )
 from scd_tui.numbers import counted
+from scd_tui.wording import without_dictionaries
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ def explain(
     InputError on prompts, targets and positions that do not exist; NoRoom, before it starts, on a prompt
     that memory is too short for.
     """
+    if not loaded.dictionaries:
+        name = loaded.identity.name
+        if loaded.identity.dictionaries:
+            raise InputError(f"none of the dictionaries can be used in {name}: choose others")
+        raise InputError(without_dictionaries(name))
     settings = settings or Settings()
     if settings.freeze_patterns and (unheld := loaded.model.unheld_patterns):
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from sae_lens import SAE
 from safetensors import SafetensorError
+from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from scd_tui.attribution.agreement import (
@@ -109,6 +110,8 @@ def _load(
 ) -> LoadedModel:
     total = 1 + len(spec.dictionaries)
     on_progress(f"loading the model, {way.words}", 0, total)
+    if not spec.dictionaries:
+        spec = replace(spec, prepends_bos=_begins_with_bos(_folder(spec, here)))
     model, check = _checked_model(spec, here, device, way.max_memory or None)
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
@@ -219,6 +222,16 @@ def _folder(spec: ModelSpec, here: Kept) -> Path:
     folder = spec.model if isinstance(spec.model, Path) else here.model
     assert folder is not None, "a required model is on the disk"
     return folder
+
+
+def _begins_with_bos(folder: Path) -> bool:
+    """Whether a tokenizer itself puts its BOS first: without dictionaries nothing else says so."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        ids = tokenizer("a")["input_ids"]
+    except Exception:  # tokenizers raises no narrower kind; loading the model says what is wrong
+        return False
+    return tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
 
 
 def _model(

@@ -54,6 +54,8 @@ def _failures(
     model: LanguageModel, sites: Sequence[Site], tokens: tuple[Token, ...]
 ) -> dict[Site, str]:
     """What is wrong at each site on one prompt."""
+    if not sites:  # of a model without dictionaries, or where none is left: there is no gradient to take
+        return {}
     last = len(tokens) - 1
     cut = cut_forward(model, tokens, sites, said=[last])
     projection = torch.randn(cut.logits.shape, generator=torch.Generator().manual_seed(0))

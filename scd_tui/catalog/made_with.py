@@ -6,6 +6,7 @@ from scd_tui.errors import InputError, RunError
 from scd_tui.graph import ModelIdentity
 from scd_tui.history import Entry
 from scd_tui.whereabouts import references
+from scd_tui.wording import without_dictionaries
 
 
 def model_of(made_with: ModelIdentity, reference: str = "") -> ModelSpec:
@@ -23,6 +24,8 @@ def model_of(made_with: ModelIdentity, reference: str = "") -> ModelSpec:
     for name in wanted:
         try:
             spec = find(name)
+            if not spec.dictionaries:
+                raise InputError(without_dictionaries(spec.name))
             present = revisions(spec, require(spec))
         except InputError as error:  # also where it is not downloaded
             absent = absent if isinstance(absent, RunError) else error

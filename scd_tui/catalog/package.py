@@ -26,7 +26,7 @@ class Made(msgspec.Struct, frozen=True):
 
 def models_dir() -> Path:
     """Where the directories lie, each below its package's name; any can be deleted at any time."""
-    return cache_path() / "models"
+    return cache_path() / "packages"
 
 
 def place_of(model: PackagedModel) -> Path:

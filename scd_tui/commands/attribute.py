@@ -11,6 +11,7 @@ from scd_tui.commands.options import (
     add_pruning,
     add_stream,
     as_pruned,
+    find_with_dictionaries,
     load_model,
     model_reference,
     parse_prompt,
@@ -106,9 +107,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("no prompt was given: scd-tui attribute PROMPT, or --prompt-file FILE")
     if not prompt:
         raise InputError("the prompt is empty: give some text")
-    from scd_tui.catalog.models import find
 
-    spec = find(model_reference(arguments))
+    spec = find_with_dictionaries(model_reference(arguments), "a circuit")
     if arguments.out is not None and not arguments.out.parent.is_dir():
         raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
 

@@ -9,6 +9,7 @@ from scd_tui.commands.options import (
     add_device,
     add_dictionaries,
     device,
+    find_with_dictionaries,
     model_reference,
     positive,
 )
@@ -50,12 +51,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _named(name: str) -> "Shape | ModelSpec":
     from scd_tui.bench.sizes import SHAPES
-    from scd_tui.catalog.models import find
 
     if name in SHAPES:
         return SHAPES[name]
     try:
-        return find(name)
+        return find_with_dictionaries(name, "the benchmark")
     except InputError as error:
         raise InputError(f"{error} (or, with random weights, {', '.join(SHAPES)})") from None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from scd_tui.commands.options import (
     add_device,
     add_dictionaries,
+    find_with_dictionaries,
     load_model,
     model_reference,
     positive,
@@ -45,11 +46,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
-    from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import load_prompt_sets
     from scd_tui.catalog.texts import bundled_text, read_text
 
-    spec = find(model_reference(arguments))
+    spec = find_with_dictionaries(model_reference(arguments), "the dictionary check")
     text = bundled_text() if arguments.text is None else read_text(arguments.text)
     prompts = [prompt for s in load_prompt_sets() for prompt in s.prompts[:_PROMPTS_A_SET]]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scd_tui.commands.options import (
     add_device,
     add_dictionaries,
+    find_with_dictionaries,
     load_model,
     model_reference,
     positive,
@@ -49,10 +50,9 @@ def _counting(
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
-    from scd_tui.catalog.models import find
     from scd_tui.catalog.texts import read_text
 
-    spec = find(model_reference(arguments))
+    spec = find_with_dictionaries(model_reference(arguments), "a search for contexts")
     text = read_text(arguments.text)
 
     from rich.console import Console

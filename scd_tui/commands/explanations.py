@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scd_tui.commands.options import add_dictionaries, model_reference
+from scd_tui.commands.options import add_dictionaries, find_with_dictionaries, model_reference
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
@@ -81,11 +81,10 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from scd_tui.catalog.models import find
     from scd_tui.neuronpedia.bulk import bulk_transport, fetch_source
     from scd_tui.neuronpedia.faults import Fault
 
-    spec = find(reference)
+    spec = find_with_dictionaries(reference, "a fetch of explanations")
     if not spec.neuronpedia or not spec.sources:
         raise InputError(f"the features of {spec.name} are not on Neuronpedia")
     sources = list(dict.fromkeys(spec.sources.values()))

@@ -36,7 +36,7 @@ def add_model(parser: argparse.ArgumentParser, default: str | None, words: str) 
         default=default,
         metavar="MODEL",
         help="a name of `scd-tui models`, also with a set, as gpt2-small:res-jb; a TOML file that "
-        f"describes a model; or a model's folder, with --dictionaries (default: {words})",
+        f"describes a model; or a model's folder; --dictionaries brings dictionaries (default: {words})",
     )
     add_dictionaries(parser)
 
@@ -70,6 +70,20 @@ def model_reference(arguments: argparse.Namespace) -> str:
     if ":" in model and not Path(model).exists():
         raise InputError(f"{model} names a set already: leave out --set or --dictionaries")
     return f"{model}:{wanted}"
+
+
+def find_with_dictionaries(reference: str, what: str) -> "ModelSpec":
+    """`catalog.models.find`, for a command that does `what` with dictionaries.
+
+    Raises InputError also where the model has none.
+    """
+    from scd_tui.catalog.models import find
+    from scd_tui.wording import without_dictionaries
+
+    spec = find(reference)
+    if not spec.dictionaries:
+        raise InputError(without_dictionaries(spec.name, what))
+    return spec
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from scd_tui.commands.options import (
     add_model_options,
     add_stream,
+    find_with_dictionaries,
     load_model,
     model_reference,
     positive,
@@ -42,11 +43,10 @@ def make_parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
     out: Path = arguments.out
-    from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import prompts_dir, read_prompt_set
     from scd_tui.catalog.texts import bundled_text, read_text
 
-    spec = find(model_reference(arguments))
+    spec = find_with_dictionaries(model_reference(arguments), "the replication")
     text = bundled_text() if arguments.text is None else read_text(arguments.text)
     prompts = read_prompt_set(prompts_dir() / "post.toml").prompts
     try:

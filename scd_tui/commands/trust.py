@@ -5,7 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scd_tui.commands.options import add_model_options, load_model, model_reference
+from scd_tui.commands.options import (
+    add_model_options,
+    find_with_dictionaries,
+    load_model,
+    model_reference,
+)
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
 
@@ -44,10 +49,12 @@ def run(argv: Sequence[str]) -> int:
             )
         if method not in METHODS:
             raise InputError(f"there is no method {method!r}: use {', '.join(METHODS)}")
-    from scd_tui.catalog.models import find
     from scd_tui.catalog.prompts import load_prompt_sets
 
-    spec, sets = find(model_reference(arguments)), load_prompt_sets(arguments.sets or None)
+    spec, sets = (
+        find_with_dictionaries(model_reference(arguments), "a measurement of trust"),
+        load_prompt_sets(arguments.sets or None),
+    )
 
     import msgspec
     from rich.console import Console

@@ -25,7 +25,8 @@ def header(session: Session, width: int) -> list[Span]:
         left.append((visible(session.wanted_model), "name"))
         return between(left, [*_worker(session), (" ", "text")], width)
     left.append((visible(model.name), "name"))
-    more: Span = (f" · {visible(model.dictionaries)} · {visible(model.device)}", "dim")
+    dictionaries = visible(model.dictionaries) or "no dictionaries"
+    more: Span = (f" · {dictionaries} · {visible(model.device)}", "dim")
     parts = [
         _sinks(session.store.circuit),
         _gate(session),
@@ -146,8 +147,10 @@ def status(
 def download_progress(fetching: Fetching) -> list[Span]:
     """What is being downloaded, and how much of it has come."""
     name = visible(fetching.reference)
-    if fetching.stage == "looking" or not fetching.total:
+    if fetching.stage == "looking":
         return [(f"downloading {name}: looking, {counted(fetching.done, 'file')}", "text")]
+    if not fetching.total:
+        return [(f"downloading {name}: {visible(fetching.stage)}", "text")]
     amount = f"{in_bytes(fetching.done)} of {in_bytes(fetching.total)} "
     return [
         (f"downloading {name} {amount}", "text"),

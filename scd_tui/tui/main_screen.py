@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from scd_tui.numbers import counted, probability
 from scd_tui.text import visible
+from scd_tui.tui import alone
 from scd_tui.tui.bindings import screen_keys
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.data_input import DataInput
@@ -179,6 +180,7 @@ class MainScreen(Screen[None]):
         """The lines at the top and the bottom."""
         session, width = self._session, self.size.width
         self.bar("header").show(header(session, width))
+        self._draw_alone()
         count, counted = self.bar("prompt-count"), prompt_count(session)
         cells = max(COUNT_CELLS, width_of(counted))
         if count.styles.width is None or count.styles.width.value != cells:
@@ -252,10 +254,17 @@ class MainScreen(Screen[None]):
             (", in the prompt", "text"),
         ]
 
+    def _draw_alone(self) -> None:
+        """What needs no dictionaries, where there can be no circuit for want of them."""
+        # on a narrow screen one pane is as wide as the screen, but for its frame
+        width = self.size.width - 2 if self.has_class("-narrow") else self.circuit_tree.size.width
+        if self.circuit_tree.stand_in(alone.lines(self._session, max(20, width))):
+            self.draw_circuit_frame()
+
     def draw_circuit_frame(self) -> None:
         """What stands above the tree: title, the cursor's place, and column heads."""
         session, rows = self._session, self.circuit_tree.rows
-        text = "Circuit"
+        text = alone.TITLE if session.lacks_dictionaries else "Circuit"
         if session.store.circuit is not None:
             text = f"Circuit for {root_text(session.store)}"
         elif session.partial:

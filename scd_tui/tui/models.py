@@ -164,17 +164,17 @@ class Models:
 
     def _begin(self, choice: Choice) -> None:
         self._session.fetching = Fetching(choice.reference)
-        self._run(self._fetch(self._session.fetching))
+        self._run(self._fetch(self._session.fetching, choice))
 
-    async def _fetch(self, fetching: Fetching) -> None:
+    async def _fetch(self, fetching: Fetching, choice: Choice) -> None:
         timer = self._app.set_interval(_EVERY, self._draw)
         try:
             await asyncio.to_thread(fetch, fetching)
         except NotWanted:
-            said = (
-                f"{fetching.reference} was given up: what has come is kept, and goes on from there"
-            )
-            self._session.say(visible(said), "warn")
+            kept = "what has come is kept, and goes on from there"
+            if choice.package:
+                kept = "nothing of it is kept"
+            self._session.say(visible(f"{fetching.reference} was given up: {kept}"), "warn")
         except (InputError, OSError) as error:
             self._session.say(visible(f"not downloaded: {error}"), "bad")
         else:

@@ -29,6 +29,7 @@ from scd_tui.tui.experiments import Experiments
 from scd_tui.tui.notices import Busy, Change, Fetching, Level, Notice
 from scd_tui.tui.shown import Shown, Turns
 from scd_tui.tui.store import CircuitStore
+from scd_tui.wording import without_dictionaries
 from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import (
     Ablate,
@@ -53,6 +54,7 @@ from scd_tui.worker.protocol import (
     Trusted,
     Upstream,
     UpstreamFound,
+    Wanted,
 )
 
 Phase = Literal["none", "starting", "loading", "ready", "gone"]
@@ -201,8 +203,13 @@ class Session:
 
     @property
     def target_token(self) -> int | None:
-        """Vocabulary id of the token that the shown circuit explains, if it is of this prompt."""
+        """Vocabulary id of the token that the shown circuit explains, if it is of this prompt.
+
+        Without dictionaries, of the token that was chosen.
+        """
         circuit = self.store.circuit
+        if circuit is None and self.lacks_dictionaries:
+            return self._listed(self.choice.target)
         if circuit is None or circuit.prompt != self.prompt:
             return None
         return circuit.target.target.token.id
@@ -210,9 +217,30 @@ class Session:
     @property
     def contrast_token(self) -> int | None:
         circuit = self.store.circuit
+        if circuit is None and self.lacks_dictionaries:
+            return self._contrast_alone()
         if self.target_token is None or circuit is None or circuit.target.contrast is None:
             return None
         return circuit.target.contrast.token.id
+
+    def _listed(self, wanted: Wanted) -> int | None:
+        """The id of a token among the completions, by its id or its text."""
+        found = (c.token.id for c in self.completions if wanted in (c.token.id, c.token.text))
+        return next(found, None)
+
+    def _contrast_alone(self) -> int | None:
+        """What the target is held against without a circuit: as chosen, or the likeliest other token."""
+        target = self._listed(self.choice.target)
+        chosen = self._listed(self.choice.contrast)
+        if target is None or self.metric != "diff" or chosen is not None:
+            return chosen if self.metric == "diff" else None
+        return next((c.token.id for c in self.completions if c.token.id != target), None)
+
+    @property
+    def lacks_dictionaries(self) -> bool:
+        """Whether the worker's model has none, so that no circuit can be made."""
+        loaded = self._identity
+        return self.phase == "ready" and loaded is not None and not loaded.dictionaries
 
     @property
     def offered_contrast(self) -> Completion | None:
@@ -335,6 +363,9 @@ class Session:
         if self.phase != "ready" or self._has != self.wanted_model:
             self.complete(self.prompt, choice, refused)
             return
+        if self.lacks_dictionaries:
+            self._without_circuit(choice, refused)
+            return
         self._stop_making()
         number = self._request(
             Attribute,
@@ -354,6 +385,29 @@ class Session:
         self._making = number
         self.busy = Busy(number, "attributing")
         self.say("")
+
+    def _without_circuit(self, choice: Choice, refused: Refused | None) -> None:
+        """Show the completions alone, and say what a circuit needs."""
+        self.choice, self.busy = choice, None
+        if self.store.circuit is not None:  # another model's
+            before = self._shown
+            self.store = CircuitStore(self.tokens)
+            if before is not None:
+                before = msgspec.structs.replace(before, request=self._circuit_request)
+                self._turns.leave(before, self.store)
+            self._shown, self._circuit_request, self.measured = None, None, None
+            self._notice(Change.CIRCUIT)
+        self._notice(Change.COMPLETIONS)
+        why = self.no_dictionaries
+        self.say(why, "warn")
+        if refused is not None:
+            refused(why)
+
+    @property
+    def no_dictionaries(self) -> str:
+        """What a circuit needs that the loaded model lacks, and how to bring it."""
+        name = self._identity.name if self._identity is not None else self.wanted_model
+        return visible(without_dictionaries(name))
 
     def say_no_prompt(self) -> None:
         """Say why there is no prompt yet to ask anything of."""
@@ -415,11 +469,12 @@ class Session:
         """Undo `back`. Returns whether there was anything to undo."""
         return self.later and self._turn(self._turns.forward)
 
-    def _turn(self, to: Callable[[Shown], Shown]) -> bool:
-        if self._shown is None:
-            return False
+    def _turn(self, to: Callable[[Shown | None], Shown]) -> bool:
         self._stop_making()
-        shown = to(msgspec.structs.replace(self._shown, request=self._circuit_request))
+        before = self._shown
+        if before is not None:
+            before = msgspec.structs.replace(before, request=self._circuit_request)
+        shown = to(before)
         self._shown = shown
         self.store, self._circuit_request = shown.store, shown.request
         if shown.store.circuit is not None:

@@ -49,16 +49,18 @@ class Turns:
         self.past = list(past)[-KEPT_QUESTIONS:]
         self.future.clear()
 
-    def back(self, present: Shown) -> Shown:
-        """The circuit before this one. Raises IndexError where there is none."""
+    def back(self, present: Shown | None) -> Shown:
+        """The circuit before this one, if one is shown. Raises IndexError where there is none."""
         shown = self.past.pop()
-        self.future.append(present)
+        if present is not None:
+            self.future.append(present)
         return shown
 
-    def forward(self, present: Shown) -> Shown:
+    def forward(self, present: Shown | None) -> Shown:
         """The circuit that one went back from. Raises IndexError where there is none."""
         shown = self.future.pop()
-        self.past.append(present)
+        if present is not None:
+            self.past.append(present)
         return shown
 
     def forget_requests(self) -> None:

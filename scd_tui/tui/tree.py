@@ -105,6 +105,7 @@ class CircuitTree(Pane):
         self._spinner: Timer | None = None
         self._frame = 0
         self.welcome: tuple[Line, ...] = WELCOME
+        self._alone: tuple[Line, ...] = ()
 
     @property
     def view(self) -> tuple[Rows, int, int]:
@@ -165,7 +166,7 @@ class CircuitTree(Pane):
     def _instead(self, width: int) -> Sequence[Line]:
         """What stands there while there are no rows."""
         if not self.rows.filter or not self.rows.store.nodes:
-            return self.welcome
+            return self._alone or self.welcome
         said = wrap(nothing_has(self.rows.filter), max(4, width - 4))
         return [(("  ", "text"), *line) for line in said]
 
@@ -232,6 +233,14 @@ class CircuitTree(Pane):
         """Say more while there is no circuit yet."""
         self.welcome = (*WELCOME, *lines)
         self.refresh()
+
+    def stand_in(self, lines: Sequence[Line]) -> bool:
+        """Show these while there is no circuit, else the welcome. Returns whether they are new."""
+        if tuple(lines) == self._alone:
+            return False
+        self._alone = tuple(lines)
+        self.refresh()
+        return True
 
     def set_filter(self, text: str) -> None:
         self.rows.set_filter(text)

