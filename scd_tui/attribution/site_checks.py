@@ -54,7 +54,7 @@ def _failures(
     model: LanguageModel, sites: Sequence[Site], tokens: tuple[Token, ...]
 ) -> dict[Site, str]:
     """What is wrong at each site on one prompt."""
-    if not sites:  # of a model without dictionaries, or where none is left: there is no gradient to take
+    if not sites:  # a model without dictionaries, or one where every site was found malformed
         return {}
     last = len(tokens) - 1
     cut = cut_forward(model, tokens, sites, said=[last])
