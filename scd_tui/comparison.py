@@ -12,8 +12,8 @@ from typing import Literal
 
 from scd_tui.graph import EMBEDDINGS, Circuit, Node, NodeId, NodeRef, Record, parse_node
 from scd_tui.pruning import without_position
-from scd_tui.text import visible, whole
-from scd_tui.wording import contrast_words
+from scd_tui.text import visible
+from scd_tui.wording import contrast_words, wanted_words
 
 By = Literal["node", "feature"]
 Lister = Literal["both", "a", "b"]
@@ -310,7 +310,7 @@ _QUESTION: dict[str, Callable[[Circuit], str]] = {
     "dictionaries": lambda c: f"{c.model.dictionaries} {c.model.dictionaries_revision}",
     "prompt": lambda c: c.prompt,
     "contrast prompt": lambda c: c.contrast_prompt or "",
-    "target": lambda c: repr(visible(whole(c.target.text))),
+    "target": lambda c: wanted_words(c.target),
     "contrast": lambda c: contrast_words(c.target),
     "metric": lambda c: c.target.metric,
     "position": lambda c: str(c.target.position),

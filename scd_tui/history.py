@@ -17,8 +17,7 @@ import msgspec
 from scd_tui.errors import InputError
 from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Metric, ModelIdentity, NodeId, decode_circuit
-from scd_tui.text import visible, whole
-from scd_tui.wording import contrast_words, place_words
+from scd_tui.wording import contrast_words, place_words, wanted_words
 
 Step = tuple[int, str]
 By = Literal["site", "token", "effect"]
@@ -103,7 +102,7 @@ class Kept(msgspec.Struct, frozen=True):
 def target_words(circuit: Circuit) -> str:
     """What a circuit explains, as it stands in lists: the target, and what it is held against."""
     target = circuit.target
-    words = repr(visible(whole(target.text)))
+    words = wanted_words(target)
     return f"{words} − {contrast_words(target)}" if target.contrast is not None else words
 
 

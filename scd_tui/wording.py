@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from scd_tui.graph import Circuit, Settings, Sink, SinkKept, SinkReason, Target, Token
+from scd_tui.graph import Circuit, Completion, Settings, Sink, SinkKept, SinkReason, Target, Token
 from scd_tui.numbers import counted, listed, signed
 from scd_tui.text import visible, whole
 
@@ -86,7 +86,27 @@ def _sink_line(
 
 def contrast_words(target: Target, quote: Callable[[str], str] = repr) -> str:
     """What the target is held against, safe to show; "" where that is nothing."""
-    return " · ".join(quote(visible(whole(text))) for text in target.contrast_texts)
+    words = " · ".join(quote(visible(whole(text))) for text in target.contrast_texts)
+    return words + _ids_where_alike(target, [step.contrast for step in target.steps])
+
+
+def wanted_words(target: Target, quote: Callable[[str], str] = repr) -> str:
+    """The target, safe to show, with its id where it looks like the contrast."""
+    words = quote(visible(whole(target.text)))
+    return words + _ids_where_alike(target, [step.target for step in target.steps])
+
+
+def _ids_where_alike(target: Target, tokens: Sequence[Completion | None]) -> str:
+    """` #198`, the ids of some tokens, where target and contrast show as the same text; else ""."""
+    seen = [_seen(visible(whole(text))) for text in (target.text, target.contrast_text)]
+    if target.contrast is None or seen[0] != seen[1]:
+        return ""
+    return "".join(f" #{one.token.id}" for one in tokens if one is not None)
+
+
+def _seen(shown: str) -> str:
+    """What can be seen of a text that is shown. Blanks look alike, whichever they are."""
+    return "".join(" " if character.isspace() else character for character in shown)
 
 
 def likeliest_words(target: Target) -> str:
@@ -128,12 +148,9 @@ def contrast_value_words(circuit: Circuit, digits: int = 3) -> str:
 def ids_of_alike(tokens: Sequence[Token], shown: Callable[[str], str] = visible) -> tuple[str, ...]:
     """For each token ` #198`, its id, if another of them shows as the same text, and else "".
 
-    `shown` is what can be seen of a text. Blanks look alike, whichever they are.
+    `shown` is what can be seen of a text.
     """
-    seen = [
-        "".join(" " if character.isspace() else character for character in shown(token.text))
-        for token in tokens
-    ]
+    seen = [_seen(shown(token.text)) for token in tokens]
     count = Counter(seen)
     return tuple(
         f" #{token.id}" if count[text] > 1 else "" for token, text in zip(tokens, seen, strict=True)

@@ -9,7 +9,14 @@ from scd_tui.tui.detail import metric_spans
 from scd_tui.tui.ink import plain
 from scd_tui.tui.paint import root_text
 from scd_tui.tui.store import CircuitStore
-from scd_tui.wording import contrast_words, differing, ids_of_alike, seen_unquoted
+from scd_tui.wording import (
+    contrast_words,
+    differing,
+    ids_of_alike,
+    names_of,
+    seen_unquoted,
+    wanted_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,19 @@ def test_contrasts_that_nobody_chose_are_named_one_by_one() -> None:
     assert contrast_words(held((" Mary", " John"), (".", ","))) == "' John' · ','"
     assert contrast_words(held((" Mary", " John"))) == "' John'"
     assert contrast_words(msgspec.structs.replace(held((" a", " b")), contrast=None)) == ""
+
+
+def test_a_target_and_a_contrast_that_show_alike_have_their_ids() -> None:
+    alike = held(("\n", "⏎"))
+    assert (wanted_words(alike), contrast_words(alike)) == ("'⏎' #0", "'⏎' #1")
+    blanks = held((" ", "\u00a0"))
+    assert (wanted_words(blanks)[-3:], contrast_words(blanks)[-3:]) == (" #0", " #1")
+    assert wanted_words(held((" The", "The"))) == "' The'"
+
+
+def test_what_is_offered_is_named_by_its_id_where_a_text_does_not_name_it() -> None:
+    assert names_of(tokens(" a", "b", "b", "\\xe2"), "b") == [" a", "#11", "#12", "#13"]
+    assert names_of(tokens("#3", "#31"), "#3") == ["#10", "#11"]
 
 
 def test_a_contrast_that_was_chosen_is_the_text_that_it_was_chosen_as() -> None:

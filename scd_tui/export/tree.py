@@ -12,7 +12,7 @@ from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import percent, probability
 from scd_tui.pruning import without_position
-from scd_tui.text import shorten, visible, whole
+from scd_tui.text import shorten, visible
 from scd_tui.weak_edges import WEAK_WORDS, parted
 from scd_tui.wording import (
     contrast_text,
@@ -23,6 +23,7 @@ from scd_tui.wording import (
     likeliest_words,
     settings_words,
     sink_lines,
+    wanted_words,
 )
 
 _LABEL_WIDTH = 48
@@ -192,7 +193,7 @@ def pruned_words(circuit: Circuit, pruned: Pruned) -> str:
 
 def metric_words(target: Target) -> str:
     """The metric in words, with the tokens and their probabilities."""
-    wanted = f"{visible(whole(target.text))!r} ({probability(target.probability)})"
+    wanted = f"{wanted_words(target)} ({probability(target.probability)})"
     if target.contrast is not None:
         against = contrast_words(target)
         if not target.later:  # of several tokens each is held against its own, after the same words

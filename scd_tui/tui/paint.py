@@ -18,7 +18,7 @@ from scd_tui.tui.item import Item
 from scd_tui.tui.outline import members
 from scd_tui.tui.store import CircuitStore, removable
 from scd_tui.weak_edges import WEAK, WEAK_WORDS
-from scd_tui.wording import contrast_words
+from scd_tui.wording import contrast_words, wanted_words
 
 NUMBER = 7
 """Cells of a signed number with three decimals, up to ±99.999."""
@@ -120,7 +120,7 @@ def root_text(store: CircuitStore) -> str:
     if store.circuit is None:
         return "the metric"
     target = store.circuit.target
-    name = quoted(visible(target.text))
+    name = wanted_words(target, quoted)
     if target.metric == "diff":
         return f"{name} − {contrast_words(target, quoted)}"
     return f"log p {name}" if target.metric == "logp" else f"{name} − mean"

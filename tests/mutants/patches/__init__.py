@@ -10,6 +10,7 @@ from patches.heads import HEADS
 from patches.measured import MEASURED
 from patches.methods import METHODS
 from patches.questions import QUESTIONS
+from patches.room import ROOM
 from patches.sinks import SINKS
 from patches.trials import TRIALS
 
@@ -23,5 +24,6 @@ PATCHES: tuple[Patch, ...] = (
     *CIRCUITS,
     *GATE,
     *SINKS,
+    *ROOM,
     *TRIALS,
 )
