@@ -420,7 +420,10 @@ class Removal(Record, frozen=True):
 
 
 class DictionaryGate(Record, frozen=True):
-    """Load-gate values of one dictionary. `passed` is the verdict; None where not measured."""
+    """Dictionary check of one dictionary. `passed` is the verdict; None where not measured.
+
+    `explained_variance_error` is a standard error over windows of the text, of `tokens` tokens.
+    """
 
     site: Site
     l0: float | None = None
@@ -428,6 +431,8 @@ class DictionaryGate(Record, frozen=True):
     delta_ce: float | None = None
     ce_recovered: float | None = None
     passed: bool | None = None
+    explained_variance_error: float | None = None
+    tokens: int | None = None
 
 
 def reference_to(name: str, dictionaries: str) -> str:

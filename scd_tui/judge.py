@@ -72,7 +72,8 @@ class Measured(Record, frozen=True, kw_only=True):
     """One dictionary on one text of `tokens` tokens.
 
     `width` features, at most `k` of them active where the architecture fixes it. `l0_mean` and
-    `l0_max` over tokens. `explained_variance` as in sae_lens's evals. `ce`, `ce_spliced`, `ce_zeroed`:
+    `l0_max` over tokens. `explained_variance` as in sae_lens's evals, with its standard error over
+    windows where it was found. `ce`, `ce_spliced`, `ce_zeroed`:
     cross-entropy of the next token, in nats, of the model as it is, with the reconstruction in the
     activation's place, and with zeros there. `silent`: share of features that never fired.
     `share_explained`: Σ_p |Σ_i n_i(p)| / Σ_p (|Σ_i n_i(p)| + |n_err(p)|) of node effects, on average over
@@ -93,6 +94,7 @@ class Measured(Record, frozen=True, kw_only=True):
     share_explained: float | None
     plain: Plain | None
     chance: Chance
+    explained_variance_error: float | None = None
 
     @property
     def delta_ce(self) -> float:

@@ -14,6 +14,7 @@ activations are of another size.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import sqrt
 
 import torch
 import torch.nn.functional as F
@@ -49,14 +50,17 @@ class Tally:
     square: float = 0.0
     sum: Tensor | None = None
     fired: Tensor | None = None
+    parts: list[tuple[int, float, float, Tensor]] = field(default_factory=list)
 
     def add(self, x: Tensor, reconstruction: Tensor) -> None:
         """Activations and what was made of them, both `[pos, d]`."""
         here = x.double().sum(dim=0)
+        square, residual = float(x.square().sum()), float((x - reconstruction).square().sum())
         self.sum = here if self.sum is None else self.sum + here
-        self.square += float(x.square().sum())
-        self.residual += float((x - reconstruction).square().sum())
+        self.square += square
+        self.residual += residual
         self.count += len(x)
+        self.parts.append((len(x), residual, square, here))
 
     def add_active(self, positions: Tensor, indices: Tensor, rows: int, width: int) -> None:
         """Where and which features are active, `[m]`, among `rows` positions and `width` features."""
@@ -84,6 +88,28 @@ class Tally:
         if variance < _NOTHING:
             return 1.0 if left < _NOTHING else 0.0
         return 1 - left / variance
+
+    def explained_variance_error(self) -> float | None:
+        """Standard error of the explained variance, from how much the parts differ in which it was added.
+
+        It is a ratio of sums: the delta method, with parts (windows of a text) taken as independent. None
+        of fewer than three parts, and where activations do not vary.
+        """
+        count = len(self.parts)
+        if count < 3 or self.sum is None:
+            return None
+        mean = self.sum / self.count
+        variances = [
+            square - 2 * float(mean @ here) + rows * float(mean @ mean)
+            for rows, _, square, here in self.parts
+        ]
+        if sum(variances) / self.count < _NOTHING:
+            return None
+        share = self.residual / sum(variances)
+        off = [
+            part[1] - share * variance for part, variance in zip(self.parts, variances, strict=True)
+        ]
+        return sqrt(sum(one * one for one in off) * count / (count - 1)) / sum(variances)
 
 
 def reconstruct(dictionary: Dictionary, tally: Tally, x: Tensor) -> Tensor:
@@ -283,16 +309,22 @@ def measure(
     prompts: Sequence[Prompt] = (),
     *,
     seed: int = 0,
+    clean: tuple[float, Mapping[Site, Clean]] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Measured]:
     """Each dictionary in turn, in the order given. The prompts are for the share explained.
 
-    Sinks are found first, unless the windows say already which positions count.
+    Sinks are found first, unless the windows say already which positions count; `clean` is what
+    `read_sites` found in them, if that was done before.
     `on_progress(done, total)` is called after every batch and prompt; what it raises ends the measuring.
     Raises InputError on a prompt that is not `askable`.
     """
     search = windows.counted is None
-    passes = 1 + int(search) + sum(2 if d.is_plain else 3 for d in dictionaries.values())
+    passes = (
+        int(clean is None)
+        + int(search)
+        + sum(2 if d.is_plain else 3 for d in dictionaries.values())
+    )
     total, done = passes * windows.batches + len(prompts), 0
 
     def step() -> None:
@@ -302,13 +334,13 @@ def measure(
 
     if search:
         windows = without_sinks(model, windows, dictionaries.values(), step)
-    ce, clean = read_sites(model, dictionaries, windows, step)
+    ce, sites = read_sites(model, dictionaries, windows, step) if clean is None else clean
     of_prompts = []
     for prompt in prompts:
         of_prompts.append(prompt_pulls(model, dictionaries, prompt, first=windows.first))
         step()
     for n, (site, dictionary) in enumerate(dictionaries.items()):
-        found, tally = clean[site], clean[site].tally
+        found, tally = sites[site], sites[site].tally
         pulls = [of_prompt[site] for of_prompt in of_prompts]
         spliced = cross_entropy(
             model,
@@ -328,6 +360,7 @@ def measure(
             l0_mean=tally.l0,
             l0_max=tally.most,
             explained_variance=tally.explained_variance(),
+            explained_variance_error=tally.explained_variance_error(),
             ce=ce,
             ce_spliced=spliced,
             ce_zeroed=zeroed,

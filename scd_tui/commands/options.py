@@ -321,7 +321,9 @@ def load_model(
             remember(loaded.identity, spec.given)
         loaded, gating = begin(loaded, spec.published)
         while gate and gating is not None and not gating.finished:
-            show("gate, once for these dictionaries", len(gating.found), gating.total)
+            took = f"{gating.seconds:.0f} s of CPU"
+            words = f"dictionary check, once for these dictionaries, {took}"
+            show(words, len(gating.found) - len(gating.unclear), gating.total)
             gating.step()
             loaded = gating.with_gate()
     for note in loaded.notes:

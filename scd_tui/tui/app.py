@@ -366,6 +366,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     def _rested(self) -> None:
         """Ask for what is missing about the row under the cursor."""
         self.keeper.touched()
+        self.session.watch(on_screen(*self.main.circuit_tree.view))
         item = self.main.circuit_tree.current
         if item is not None and item.target is not None:
             self.session.experiments.heads(item.target)

@@ -536,8 +536,15 @@ def _gate(place: str, store: CircuitStore, width: int) -> list[Line]:
             ("ΔCE", gate.delta_ce),
             ("CE rec.", gate.ce_recovered),
         ):
-            if value is not None:
-                lines += field(name, [(f" {value:.3f}", "text")], width)
+            if value is None:
+                continue
+            spans: list[Span] = [(f" {value:.3f}", "text")]
+            if name == "EV" and gate.explained_variance_error is not None:
+                spans.append((f" ± {gate.explained_variance_error:.3f}", "text"))
+            lines += field(name, spans, width)
+        if gate.tokens is not None:
+            on = f"on {gate.tokens} tokens; ±: standard error over windows of the text"
+            lines += wrap([(on, "dim")], width)
         return lines
     return []
 

@@ -62,15 +62,20 @@ def _worker(session: Session) -> list[Span]:
 def _gate(session: Session) -> list[Span]:
     gates = session.model.gate if session.model is not None else ()
     measured = [gate for gate in gates if gate.passed is not None]
-    if not measured:
+    checking = session.checking
+    if not measured and not checking:
         return []
     passed = sum(1 for gate in measured if gate.passed)
     total = max(len(measured), len(session.model.sites) if session.model is not None else 0)
     if passed < len(measured):
         sign: Span = ("✗", "bad")
     else:
-        sign = ("✓", "good") if len(measured) == total else ("…", "dim")
-    return [("gate ", "dim"), sign, (f" {passed}/{total}", "text")]
+        done = len(measured) == total and not checking
+        sign = ("✓", "good") if done else ("…", "dim")
+    spans: list[Span] = [("gate ", "dim"), sign, (f" {passed}/{total}", "text")]
+    if checking and session.check is not None:
+        spans.append((f", {session.check.seconds:.0f} s of CPU", "dim"))
+    return spans
 
 
 def _explained(circuit: Circuit | None) -> list[Span]:

@@ -5,7 +5,7 @@ the screen reads its state. The newest attribution wins: an older one is cancell
 after that is dropped. Nothing that was shown is lost to a request that fails.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 import msgspec
@@ -55,6 +55,7 @@ from scd_tui.worker.protocol import (
     Upstream,
     UpstreamFound,
     Wanted,
+    Watch,
 )
 
 Phase = Literal["none", "starting", "loading", "ready", "gone"]
@@ -100,6 +101,8 @@ class Session:
         self.message = ""
         self.level: Level = "info"
         self.measured: tuple[int, int] | None = None
+        self.check: Gated | None = None
+        self._watched: tuple[Site, ...] = ()
         self._circuit_request: int | None = None
         self._making: int | None = None
         self._completing: int | None = None
@@ -519,6 +522,25 @@ class Session:
                 self.busy = Busy(number, f"ablating {node}")
                 self.say("")
 
+    @property
+    def checking(self) -> bool:
+        """Whether the dictionary check of the loaded model goes on."""
+        model = self.model
+        if self.phase != "ready" or model is None:
+            return False
+        unclear = self.check is not None and self.check.unclear > 0
+        return unclear or len(model.gate) < len(model.sites)
+
+    def watch(self, nodes: Iterable[NodeId]) -> None:
+        """Have the dictionaries of these nodes checked before the others, if any are to be checked."""
+        if not self.checking:
+            return
+        sites = tuple(
+            dict.fromkeys(s for node in nodes if (s := parse_node(node).site) is not None)
+        )
+        if sites and sites != self._watched and self._request(Watch, sites=sites) is not None:
+            self._watched = sites
+
     def inspect(self, site: Site, index: int) -> None:
         """Ask for a feature's activations on the prompt, once."""
         key = f"{site}/{index}"
@@ -697,6 +719,7 @@ class Session:
 
     def _loaded(self, event: Loaded) -> None:
         self.phase, self.model, self._identity = "ready", event.model, event.model
+        self.check, self._watched = None, ()
         self._loading, self.busy, self._loaded_by = None, None, event.request
         self._given[_exactly(event.model)] = self._has
         self.say("")
@@ -709,6 +732,7 @@ class Session:
         if self.model is None:
             return
         before = self.model
+        self.check = event
         self.model = msgspec.structs.replace(before, gate=event.gate)
         circuit = self.store.circuit
         if circuit is not None and msgspec.structs.replace(circuit.model, gate=()) == (
@@ -719,6 +743,10 @@ class Session:
             self._notice(Change.DETAIL)
         if event.notes:
             self.say(visible("; ".join(event.notes)), "warn")
+        elif not self.checking and not self.message:
+            passed = sum(one.passed is True for one in event.gate)
+            words = f"dictionary check: {passed} of {event.total} passed"
+            self.say(f"{words}, {event.seconds:.0f} s of CPU, once for these dictionaries")
         self._notice(Change.STATUS)
 
     def _completed(self, event: Completed) -> None:

@@ -44,8 +44,8 @@ class Cancelled(Exception):
     """The request being answered is no longer wanted."""
 
 
-class _Interrupted(Exception):
-    """A request came while something was done in the background."""
+class _Abandoned(Exception):
+    """A request came that ends what is done in the background."""
 
 
 class Server:
@@ -58,12 +58,15 @@ class Server:
         self._circuits: OrderedDict[int, Explanation] = OrderedDict()
         self._background: tuple[int, Iterator[None]] | None = None
         self._gating: tuple[int, Gating] | None = None
+        self._held: protocol.Request | None = None
 
     def run(self) -> None:
         """Serve until a shutdown; one request at a time, background work between them."""
         while True:
             idle = self._background is None and self._gating is None
-            request = self._inbox.take(wait=idle)
+            request, self._held = self._held, None
+            if request is None:
+                request = self._inbox.take(wait=idle)
             if isinstance(request, protocol.Shutdown):
                 return
             if request is not None:
@@ -86,18 +89,14 @@ class Server:
             self._background = None
 
     def _step_gating(self) -> None:
-        """Measure one more dictionary of those just loaded; any request comes before it."""
+        """Check one more dictionary of those just loaded; all else is done in the middle of it."""
         assert self._gating is not None
         number, gating = self._gating
 
-        def give_way(done: int, total: int) -> None:
-            if self._inbox.waiting:
-                raise _Interrupted
-
         def step() -> None:
             try:
-                gating.step(give_way)
-            except _Interrupted:
+                gating.step(self._give_way)
+            except _Abandoned:
                 return
             self._loaded = gating.with_gate()
             identity = self._loaded.identity
@@ -106,6 +105,8 @@ class Server:
                     request=number,
                     gate=identity.gate,
                     total=gating.total,
+                    unclear=len(gating.unclear),
+                    seconds=gating.seconds,
                     notes=cautions(identity, 0),
                 )
             )
@@ -114,6 +115,23 @@ class Server:
 
         if not self._guarded(number, step):
             self._gating = None
+
+    def _give_way(self) -> None:
+        """Answer what waits and do all other background work; then the check goes on where it was.
+
+        Raises _Abandoned, and holds the request, where another model or the end is wanted.
+        """
+        while self._inbox.waiting or self._background is not None:
+            request = self._inbox.take(wait=False)
+            if isinstance(request, protocol.Load | protocol.Shutdown):
+                self._held = request
+                raise _Abandoned
+            # the check measures without gradients
+            with torch.enable_grad():
+                if request is not None:
+                    self._guarded(request.request, lambda request=request: self._answer(request))  # type: ignore[misc]
+                elif self._background is not None:
+                    self._step_background()
 
     def _guarded(self, number: int, work: Callable[[], None]) -> bool:
         """Run `work`; turn what it raises into a `Failed`. Returns whether it went well."""
@@ -180,6 +198,9 @@ class Server:
                 self._ablate(request)
             case protocol.Inspect():
                 self._inspect(request)
+            case protocol.Watch():
+                if self._gating is not None:
+                    self._gating[1].prefer(request.sites)
             case protocol.Suggest():
                 found = beginning_with(self._model.model.every_token, request.text, request.count)
                 self._send(

@@ -112,6 +112,12 @@ class Inspect(Message, frozen=True, kw_only=True, tag=True):
     index: int
 
 
+class Watch(Message, frozen=True, kw_only=True, tag=True):
+    """Tell which sites are on the screen: their dictionaries are checked first. Nothing is answered."""
+
+    sites: tuple[Site, ...]
+
+
 class Remove(Message, frozen=True, kw_only=True, tag=True):
     """Ask what removing several nodes together does, measured."""
 
@@ -189,7 +195,7 @@ class Shutdown(Message, frozen=True, kw_only=True, tag=True):
 
 OfCircuit = Upstream | Ablate | Inspect | Remove | CutEdge | Scale | Neighbour | Heads | Curves
 """What is asked about a circuit that was made."""
-OfModel = Load | Tokenize | Complete | Attribute | Suggest | Continue
+OfModel = Load | Tokenize | Complete | Attribute | Suggest | Continue | Watch
 Request = OfModel | OfCircuit | Cancel | Shutdown
 
 
@@ -214,12 +220,14 @@ class Loaded(Message, frozen=True, kw_only=True, tag=True):
 class Gated(Message, frozen=True, kw_only=True, tag=True):
     """What the background has found of the dictionaries that request `request` loaded, so far.
 
-    `notes` says what a reader of a circuit should know of it. There are as many verdicts as `total` when
-    it is done.
+    `notes` says what a reader of a circuit should know of it. There are as many verdicts as `total`, and
+    none of them is `unclear`, when it is done. `seconds` of CPU were taken, all cores together.
     """
 
     gate: tuple[DictionaryGate, ...]
     total: int
+    unclear: int = 0
+    seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
 

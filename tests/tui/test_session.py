@@ -18,6 +18,8 @@ from tui.scripted import answer
 
 from scd_tui.graph import Circuit, Marks, Settings, parse_node
 from scd_tui.tui.choice import Choice
+from scd_tui.tui.ink import plain
+from scd_tui.tui.lines import header
 from scd_tui.tui.notices import Change, Notice
 from scd_tui.tui.session import NOT_HERE, Session
 from scd_tui.worker import protocol as p
@@ -564,3 +566,25 @@ def test_verdicts_on_the_dictionaries_reach_the_circuit_that_is_shown_and_saved(
     assert sitting.session.message == "1 failed" and sitting.session.level == "warn"
     saved = sitting.session.snapshot()
     assert saved is not None and saved.model.gate == gate and "1 failed" in saved.notes
+
+
+def test_what_is_on_the_screen_is_checked_first_and_the_check_says_what_it_costs() -> None:
+    sitting = Sitting()
+    sitting.start()
+    session = sitting.session
+    session.handle(p.Loaded(request=1, model=msgspec.structs.replace(MODEL, gate=())))
+    assert session.checking
+    nodes = [site_nodes(site)[0].id for site in (SITES[3], SITES[3], SITES[5])]
+    session.watch(nodes)
+    session.watch(nodes)
+    watched = [one for one in sitting.worker.sent if isinstance(one, p.Watch)]
+    assert [one.sites for one in watched] == [(SITES[3], SITES[5])], "once for the same sites"
+    session.handle(p.Gated(request=1, gate=MODEL.gate, total=12, unclear=1, seconds=30.0))
+    assert session.checking, "one of them waits for more text"
+    assert "gate … 12/12, 30 s of CPU" in plain(header(session, 140))
+    session.say("")
+    session.handle(p.Gated(request=1, gate=MODEL.gate, total=12, seconds=36.2))
+    assert session.message.startswith("dictionary check: 12 of 12 passed, 36 s of CPU")
+    assert not session.checking and "gate ✓ 12/12" in plain(header(session, 140))
+    session.watch([site_nodes(SITES[0])[0].id])
+    assert len([one for one in sitting.worker.sent if isinstance(one, p.Watch)]) == 1

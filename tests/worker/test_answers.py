@@ -3,9 +3,11 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,10 +17,12 @@ from tiny import PROMPT, write_dictionaries, write_model
 from scd_tui.attribution import neighbours
 from scd_tui.attribution.experiments import cut_edge, remove_together
 from scd_tui.attribution.explain import explain, measured_circuit
+from scd_tui.attribution.gate import measure
 from scd_tui.attribution.load import load
 from scd_tui.catalog.models import ModelSpec, from_folders
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, NodeRef, Site, parse_node
+from scd_tui.judge import Measured
 from scd_tui.worker import answers, protocol
 from scd_tui.worker.answers import Server
 from scd_tui.worker.inbox import Inbox
@@ -465,3 +469,65 @@ def test_dictionaries_of_which_nothing_is_known_are_measured_in_the_background_o
     assert sent.index(gated[1]) < completed < sent.index(gated[-1])
     again = desk.only(protocol.Loaded, 3)
     assert again.model.gate == gated[-1].gate
+
+
+def test_a_request_in_the_middle_of_a_dictionary_is_answered_there_and_nothing_is_done_twice(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Site] = []
+    answered: list[bool] = []
+
+    def measured(
+        model: object, dictionaries: Mapping[Site, object], *rest: Any, **options: Any
+    ) -> Iterator[Measured]:
+        begun.extend(dictionaries)
+        told, count = options.pop("on_progress"), 0
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal count
+            count += 1
+            if len(begun) == 2 and count == 3:
+                desk.put(ATTRIBUTE, protocol.Watch(request=3, sites=(Site(1, "mlp_out"),)))
+                while not desk.inbox.waiting:
+                    time.sleep(0.001)
+                told(done, total)
+                answered.append(any(isinstance(m, protocol.Trusted) for m in desk.sent))
+            else:
+                told(done, total)
+
+        yield from measure(model, dictionaries, *rest, on_progress=on_progress, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("scd_tui.attribution.gating.measure", measured)
+    finish, desk.finish = desk.finish, lambda: None  # type: ignore[method-assign]
+    desk.seen = lambda message: (
+        finish()
+        if isinstance(message, protocol.Gated) and len(message.gate) == message.total
+        else None
+    )
+    desk.put(LOAD)
+    desk.run()
+    finish()
+    assert answered == [True], "the circuit, and its exact effects, before the next window"
+    assert len(begun) == len(set(begun)) == 9, "no dictionary is begun again"
+    assert begun[2] == Site(1, "mlp_out"), "what is on the screen comes next"
+    assert not desk.all(protocol.Failed)
+
+
+def test_another_model_is_loaded_in_the_middle_of_a_check(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = False
+
+    def seen(message: Message) -> None:
+        nonlocal put
+        if isinstance(message, protocol.Gated) and not put:
+            put = True
+            desk.put(protocol.Load(request=5, model="tiny", device="cpu"))
+        if isinstance(message, protocol.Gated) and message.request == 5:
+            desk.finish()
+
+    desk.seen = seen
+    desk.put(LOAD)
+    desk.run()
+    gated = desk.all(protocol.Gated)
+    assert [(m.request, len(m.gate)) for m in gated][:2] == [(1, 1), (5, 1)]  # type: ignore[attr-defined]
