@@ -38,3 +38,32 @@ def test_the_app_has_the_circuit_with_how_it_was_looked_at(
     file.write_bytes(encode_circuit(CIRCUIT) if view is None else encode_saved(CIRCUIT, view))
     assert main(["open", str(file)]) == 0
     assert opened == [(CIRCUIT, view)]
+
+
+def test_the_model_of_a_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder: the app is told absolute paths, as the worker may be started elsewhere."""
+    given: list[str | None] = []
+
+    def run_app(model: str | None, **_: Any) -> int:
+        given.append(model)
+        return 0
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for stream in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("scd_tui.tui.run.run_app", run_app)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    hook = tmp_path / "own" / "blocks.0.hook_mlp_out"
+    hook.mkdir(parents=True)
+    (hook / "cfg.json").write_text("{}")
+    (tmp_path / "mine.toml").write_text(
+        '[model]\nfolder = "model"\n[[set]]\nname = "own"\nfolder = "own"\n'
+    )
+    (tmp_path / "saved.json").write_bytes(encode_circuit(CIRCUIT))
+    monkeypatch.chdir(tmp_path)
+    assert main(["open", "saved.json", "--model", "mine.toml"]) == 0
+    assert main(["open", "saved.json", "--model", "./model", "--dictionaries", "own"]) == 0
+    assert main(["open", "saved.json"]) == 0
+    assert main(["open", "saved.json", "--model", "nowhere.toml"]) == 2
+    assert given == [f"{tmp_path}/mine.toml", f"{tmp_path}/model:{tmp_path}/own", None]

@@ -29,6 +29,7 @@ from scd_tui.tui.app import ScdApp
 from scd_tui.tui.opening import ago
 from scd_tui.tui.place import path_of
 from scd_tui.tui.store import CircuitStore
+from scd_tui.whereabouts import remember
 from scd_tui.worker import protocol as p
 
 
@@ -778,6 +779,37 @@ def test_the_model_of_a_file_is_looked_for_where_it_lay(
     )
     given = "/there/mine:/there/own" if known else ""
     assert {entry.given for entry in history.entries()} == {given}, "and not forgotten"
+
+
+@pytest.mark.parametrize("way", ["O", "start", "named"])
+def test_the_model_of_a_file_is_found_by_the_note_of_any_command(
+    history: History, tmp_path: Path, way: str
+) -> None:
+    """Nothing of it is in the history: it was made, and saved, by another command."""
+    mine = msgspec.structs.replace(MODEL, name="mine", dictionaries="own")
+    made = msgspec.structs.replace(circuit(prompt="of a file"), model=mine)
+    (tmp_path / "one.json").write_bytes(encode_circuit(made))
+    remember(msgspec.structs.replace(mine, revision="another"), "/other/mine.toml")
+    remember(mine, "/there/mine:/there/own")
+    workers: list[FakeWorker] = []
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await pilot.press("tab", *(("O", "enter") if way == "O" else "R"))
+        await settle(pilot)
+        (load,) = workers[-1].of(p.Load)
+        named = "/named/mine.toml" if way == "named" else "/there/mine:/there/own"
+        assert load.model == named  # type: ignore[attr-defined]
+
+    run(
+        test,
+        prompt=None,
+        history=history,
+        circuit=None if way == "O" else made,
+        given="/named/mine.toml" if way == "named" else "",
+        save_to=tmp_path,
+        answering=from_a_folder,
+        workers=workers,
+    )
 
 
 def test_a_file_is_opened_by_its_name_or_path(tmp_path: Path) -> None:
