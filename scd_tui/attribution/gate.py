@@ -309,22 +309,19 @@ def measure(
     prompts: Sequence[Prompt] = (),
     *,
     seed: int = 0,
-    clean: tuple[float, Mapping[Site, Clean]] | None = None,
+    known: tuple[float, Mapping[Site, Clean]] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Measured]:
     """Each dictionary in turn, in the order given. The prompts are for the share explained.
 
-    Sinks are found first, unless the windows say already which positions count; `clean` is what
+    Sinks are found first, unless the windows say already which positions count; `known` is what
     `read_sites` found in them, if that was done before.
     `on_progress(done, total)` is called after every batch and prompt; what it raises ends the measuring.
     Raises InputError on a prompt that is not `askable`.
     """
     search = windows.counted is None
-    passes = (
-        int(clean is None)
-        + int(search)
-        + sum(2 if d.is_plain else 3 for d in dictionaries.values())
-    )
+    passes = int(known is None) + int(search)
+    passes += sum(2 if d.is_plain else 3 for d in dictionaries.values())
     total, done = passes * windows.batches + len(prompts), 0
 
     def step() -> None:
@@ -334,13 +331,13 @@ def measure(
 
     if search:
         windows = without_sinks(model, windows, dictionaries.values(), step)
-    ce, sites = read_sites(model, dictionaries, windows, step) if clean is None else clean
+    ce, clean = known or read_sites(model, dictionaries, windows, step)
     of_prompts = []
     for prompt in prompts:
         of_prompts.append(prompt_pulls(model, dictionaries, prompt, first=windows.first))
         step()
     for n, (site, dictionary) in enumerate(dictionaries.items()):
-        found, tally = sites[site], sites[site].tally
+        found, tally = clean[site], clean[site].tally
         pulls = [of_prompt[site] for of_prompt in of_prompts]
         spliced = cross_entropy(
             model,

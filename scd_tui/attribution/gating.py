@@ -132,7 +132,7 @@ class Gating:
             self.loaded.model,
             {site: dictionaries[site]},
             read.windows,
-            clean=(read.ce, read.clean),
+            known=(read.ce, read.clean),
             on_progress=lambda done, total: between(),
         )
         published = self.published.get(site)
