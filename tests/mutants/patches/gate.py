@@ -54,4 +54,18 @@ GATE: tuple[Patch, ...] = (
         "return self._ab / self._bb if self._bb > 0 else 0.0",
         "return 1.0",
     ),
+    Patch(
+        "an interval takes every window for one of the same variance",
+        "attribution.gate",
+        "attribution.gating",
+        "part[1] - share * variance for part, variance",
+        "part[1] for part, variance",
+    ),
+    Patch(
+        "a verdict near a bar is taken for clear",
+        "attribution.gating",
+        "attribution.gating",
+        "return len({judge(end, published).passed for end in ends}) == 1",
+        "return True",
+    ),
 )
