@@ -69,3 +69,7 @@ def test_nothing_is_offered_in_place_of_a_choice() -> None:
 def test_the_option_is_spelt_as_a_shell_takes_it() -> None:
     assert contrast_hint(asked()) == "' John' (12.5%) is in the prompt too: --contrast ' John'"
     assert contrast_hint(asked((" Mary", " the"))) == ""
+    odd = msgspec.structs.replace(asked(), tokens=(Token(3, " John\x1b"),))
+    likely = (*odd.completions[:2], Completion(Token(3, " John\x1b"), 0.1, 1.0))
+    odd = msgspec.structs.replace(odd, completions=likely)
+    assert contrast_hint(odd).endswith("--contrast '#3'"), "by its id"

@@ -131,7 +131,7 @@ def contrast_hint(circuit: Circuit) -> str:
     text = offered.token.text
     words = f"{visible(text)!r} ({probability(offered.probability)}) is in the prompt too"
     if visible(text) != text:
-        return words  # a token that the command line cannot spell
+        text = f"#{offered.token.id}"  # what the command line cannot spell is named by its id
     return f"{words}: --contrast {shlex.quote(text)}"
 
 
