@@ -58,13 +58,13 @@ class Server:
         self._circuits: OrderedDict[int, Explanation] = OrderedDict()
         self._background: tuple[int, Iterator[None]] | None = None
         self._gating: tuple[int, Gating] | None = None
-        self._held: protocol.Request | None = None
+        self._next: protocol.Request | None = None
 
     def run(self) -> None:
         """Serve until a shutdown; one request at a time, background work between them."""
         while True:
             idle = self._background is None and self._gating is None
-            request, self._held = self._held, None
+            request, self._next = self._next, None
             if request is None:
                 request = self._inbox.take(wait=idle)
             if isinstance(request, protocol.Shutdown):
@@ -124,7 +124,7 @@ class Server:
         while self._inbox.waiting or self._background is not None:
             request = self._inbox.take(wait=False)
             if isinstance(request, protocol.Load | protocol.Shutdown):
-                self._held = request
+                self._next = request
                 raise _Abandoned
             # the check measures without gradients
             with torch.enable_grad():
