@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import random_dictionaries
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -211,7 +212,7 @@ def test_a_bos_that_is_typed_is_the_one_and_is_said(padded: LanguageModel) -> No
         **{"device": "cpu", "layers": 1, "context": 32},
         vocabulary=padded.vocabulary,
     )
-    loaded = LoadedModel(padded, {}, identity)
+    loaded = LoadedModel(padded, random_dictionaries(1, 16, kinds=("resid_post",)), identity)
     said = "the prompt begins with '<s>' itself: it is not put before it once more"
     assert said in explain(loaded, "<s> the cat", target=5).circuit.notes
     assert said not in explain(loaded, "the cat", target=5).circuit.notes
