@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from scd_tui.graph import Site
-from scd_tui.judge import Chance, Measured, Plain, Published, judge
+from scd_tui.judge import (
+    Chance,
+    Elsewhere,
+    Measured,
+    Plain,
+    Published,
+    Renormalised,
+    Signs,
+    judge,
+)
 
 GOOD = Measured(
     site=Site(3, "mlp_out"),
@@ -138,3 +147,85 @@ def test_the_registry_s_ones_and_zeros_are_unpublished(
     l0: float, explained: float, known: Published
 ) -> None:
     assert Published.from_registry(l0, explained) == known
+
+
+SIGNS = Signs(
+    positions=256,
+    scale=1.0,
+    weaker_half=0.97,
+    constant_of_error=0.05,
+    constant_of_variance=0.004,
+    normalisation="none",
+    renormalised=Renormalised(normalisation="layer_norm", error=1.02, standard_errors=-5.0),
+    elsewhere=Elsewhere(site=Site(4, "mlp_out"), explained_variance=0.7, here=0.8),
+)
+BETTER = Renormalised(normalisation="layer_norm", error=0.98, standard_errors=4.0)
+THERE = Elsewhere(site=Site(4, "mlp_out"), explained_variance=0.82, here=0.8)
+
+
+def signed(**values) -> Measured:
+    return changed(signs=msgspec.structs.replace(SIGNS, **values))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"weaker_half": 0.84}, "fits best at 0.84 times its size, as where more are active"),
+        ({"weaker_half": nan}, "fits best at nan times"),
+        ({"weaker_half": 1.16}, "fits best at 1.16 times its size, as where fewer are active"),
+        ({"constant_of_error": 0.13}, "same mean at all tokens, 13% of the mean square error"),
+        ({"constant_of_error": nan}, "check b_dec"),
+        ({"constant_of_variance": 0.026}, "and 2.6% of the variance"),
+        (
+            {"renormalised": BETTER},
+            "by layer_norm it leaves 98.0% of the error that it leaves by none",
+        ),
+        (
+            {"elsewhere": THERE},
+            r"mlp_out.4 better \(0.820\) than mlp_out.3 \(0.800\): check hook_name",
+        ),
+    ],
+)
+def test_each_sign_is_a_reason_beyond_its_bar(values: dict, said: str) -> None:
+    (reason,) = judge(signed(**values)).reasons
+    assert re.search(said, reason), reason
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"weaker_half": None, "scale": None},
+        {"weaker_half": 0.86},
+        {"weaker_half": 1.14},
+        {"constant_of_error": 0.11, "constant_of_variance": 0.024},
+        {"renormalised": msgspec.structs.replace(BETTER, error=0.993)},
+        {"renormalised": msgspec.structs.replace(BETTER, standard_errors=3.4)},
+        {"renormalised": BETTER, "scale": 1.06},
+        {"renormalised": BETTER, "scale": None},
+        {"elsewhere": msgspec.structs.replace(THERE, explained_variance=0.809)},
+        {"renormalised": None, "elsewhere": None},
+    ],
+)
+def test_within_the_bars_a_sign_is_none(values: dict) -> None:
+    assert judge(signed(**values)).passed
+
+
+def test_what_was_published_settles_the_signs_that_it_speaks_of() -> None:
+    def spoiled(**values) -> Measured:
+        return msgspec.structs.replace(signed(**values), l0_mean=31.9)
+
+    l0, explained = Published(l0=32.0), Published(explained_variance=0.8)
+    assert judge(spoiled(weaker_half=0.5), l0).passed
+    assert not judge(spoiled(weaker_half=0.5), explained).passed
+    assert judge(spoiled(constant_of_error=0.5), explained).passed
+    assert not judge(spoiled(constant_of_error=0.5), l0).passed
+    both = Published(l0=32.0, explained_variance=0.8)
+    assert not judge(spoiled(renormalised=BETTER), both).passed
+    assert not judge(spoiled(elsewhere=THERE), both).passed
+
+
+def test_shrunk_features_are_no_sign_where_no_k_is_fixed() -> None:
+    found = msgspec.structs.replace(signed(weaker_half=2.3, scale=1.2), **NO_K)
+    assert judge(found).passed
+    assert not judge(msgspec.structs.replace(found, signs=SIGNS, k=8)).passed

@@ -31,7 +31,7 @@ from scd_tui.errors import InputError
 from scd_tui.graph import Site
 
 _LAYER_NORM_EPSILON = 1e-5
-_NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
+NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
 _TO_FOLD = {
     "expected_average_only_in": (
         "expects activations scaled by a factor that it does not carry: fold the factor into its "
@@ -180,10 +180,10 @@ class Dictionary:
         normalisation = sae.cfg.normalize_activations
         if normalisation in _TO_FOLD:
             raise InputError(f"the dictionary at {site} {_TO_FOLD[normalisation]}")
-        if normalisation not in _NORMALISATIONS:
+        if normalisation not in NORMALISATIONS:
             raise InputError(
                 f"the dictionary at {site} normalises by {normalisation!r}, which is not supported: "
-                f"use one of {', '.join(_NORMALISATIONS)}"
+                f"use one of {', '.join(NORMALISATIONS)}"
             )
         sae.eval()
         for parameter in sae.parameters():

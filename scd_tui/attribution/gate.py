@@ -4,6 +4,7 @@ Windows of tokens are read each on its own, in batches; nothing is kept of a bat
 over the text reads all sites at once, as they are in the unmodified model. Then each site's activation
 is replaced, a pass each: by its reconstruction; by zeros; and by what the same weights make of it as
 plain ReLU, where that is another thing. The pass with zeros reads a dictionary of random directions too.
+On a sample of positions from the first pass other ways to run the dictionary are tried (`suspicions`).
 
 Sinks (`attribution.sinks`) are read by the model and left as they are: no dictionary stands in the stream
 there, and they take no part in any statistic, because dictionaries are trained without them and their
@@ -14,6 +15,7 @@ activations are of another size.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from math import sqrt
 
 import torch
@@ -26,6 +28,7 @@ from scd_tui.attribution.circuit import explained_and_not, share
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.metric import positions_of, resolve_target
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.attribution.suspicions import POSITIONS, neighbours, signs
 from scd_tui.attribution.windows import Windows, without_sinks
 from scd_tui.catalog.prompts import Prompt
 from scd_tui.graph import NodeId, Site
@@ -33,8 +36,6 @@ from scd_tui.judge import Chance, Measured, Plain
 
 _AT_ONCE = 2**24
 """Pre-activations in memory at a time."""
-_SAMPLE = 256
-"""Positions on which a random dictionary's threshold is set."""
 _NOTHING = 1e-10
 """Mean square below which activations do not vary, as in sae_lens's evals."""
 
@@ -153,11 +154,13 @@ class Clean:
     """What the first pass finds at a site, in the unmodified model.
 
     `mean` `[d]` and `sample`, a few positions of each batch `[n, d]`, are of normalised activations.
+    `around` has the activations themselves at the same positions, here and at neighbouring sites.
     """
 
     tally: Tally = field(default_factory=Tally)
     sum: Tensor | None = None
     sample: list[Tensor] = field(default_factory=list)
+    around: dict[Site, Tensor] = field(default_factory=dict)
 
     @property
     def mean(self) -> Tensor:
@@ -173,23 +176,39 @@ def read_sites(
 ) -> tuple[float, dict[Site, Clean]]:
     """The model's cross-entropy and what each dictionary says of it, in one pass over the text."""
     found = {site: Clean() for site in dictionaries}
-    from_each = -(-_SAMPLE // windows.batches)
+    from_each = -(-POSITIONS // windows.batches)
+    around = {site: neighbours(model, site) for site in dictionaries}
+    samples: dict[Site, list[Tensor]] = {
+        site: [] for site in dict.fromkeys([*dictionaries, *chain(*around.values())])
+    }
 
     def look(site: Site) -> Callable[[Tensor], Tensor]:
         def make(x: Tensor) -> Tensor:
-            dictionary, clean = dictionaries[site], found[site]
-            reconstruct(dictionary, clean.tally, x)
-            z = normalised(dictionary, x)
-            clean.sum = z.sum(dim=0) if clean.sum is None else clean.sum + z.sum(dim=0)
             # evenly, but not in step with the windows, whose first tokens are unlike the others
-            places = torch.linspace(0, len(z) - 1, min(from_each, len(z)), device=z.device)
-            clean.sample.append(z[places.long()])
+            places = torch.linspace(0, len(x) - 1, min(from_each, len(x)), device=x.device).long()
+            samples[site].append(x[places])
+            if site in dictionaries:
+                dictionary, clean = dictionaries[site], found[site]
+                reconstruct(dictionary, clean.tally, x)
+                z = normalised(dictionary, x)
+                clean.sum = z.sum(dim=0) if clean.sum is None else clean.sum + z.sum(dim=0)
+                clean.sample.append(z[places])
             return x
 
         return make
 
-    ce = cross_entropy(model, windows, {site: look(site) for site in dictionaries}, on_batch)
+    ce = cross_entropy(model, windows, {site: look(site) for site in samples}, on_batch)
+    spread = {site: _spread(sample) for site, sample in samples.items()}
+    for site, others in around.items():
+        found[site].around = {one: spread[one] for one in (site, *others)}
     return ce, found
+
+
+def _spread(sample: Sequence[Tensor]) -> Tensor:
+    """`[n, d]`: the positions of all batches, in an order whose beginning is from all over the text."""
+    whole = torch.cat(list(sample))
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    return whole[order.to(whole.device)]
 
 
 Pull = tuple[Tensor, Tensor]
@@ -365,4 +384,9 @@ def measure(
             share_explained=share_explained(dictionary, pulls),
             plain=_plain(model, dictionary, windows, step),
             chance=chance,
+            signs=signs(
+                dictionary,
+                found.around[site],
+                {other: x for other, x in found.around.items() if other != site},
+            ),
         )

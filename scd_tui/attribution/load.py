@@ -186,7 +186,8 @@ def _checked_model(
         return model, known
     try:
         present = [site for site in sites if site.layer < model.layers and model.has(site)]
-        unusable = unusable_sites(model, present)
+        # of sites that are all another model's each is told with its dictionary, when that is loaded
+        unusable = unusable_sites(model, present) if present else {}
         difference = None if plain is None else largest_difference(model, plain)
     except RuntimeError as error:
         if ran_out(error):

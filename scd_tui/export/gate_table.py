@@ -25,6 +25,14 @@ BARS = {
     "room_l0": judge.ROOM_L0,
     "room_explained_variance": judge.ROOM_EXPLAINED,
     "room_ce_recovered": judge.ROOM_RECOVERED,
+    "least_weaker_half": judge.LEAST_WEAKER,
+    "most_weaker_half": judge.MOST_WEAKER,
+    "constant_of_error": judge.LARGEST_CONSTANT_OF_ERROR,
+    "constant_of_variance": judge.LARGEST_CONSTANT_OF_VARIANCE,
+    "renormalised_error": judge.LEAST_RENORMALISED,
+    "renormalised_standard_errors": judge.STANDARD_ERRORS,
+    "largest_shrinkage": judge.LARGEST_SHRINKAGE,
+    "unexplained_elsewhere": judge.LEAST_ELSEWHERE,
 }
 
 
@@ -86,7 +94,8 @@ def _legend(report: Report) -> Sequence[str]:
         f"Bars: L0 from {judge.LEAST_OF_K:.0%} of k to k, without a k under {judge.LARGEST_DENSITY:.0%} of "
         f"the features; EV at least {judge.LEAST_EXPLAINED}, and above plain and random; ΔCE at most "
         f"{judge.LARGEST_RISE}. Where values are published: L0 within {judge.ROOM_L0:.0%} of them, EV at "
-        f"most {judge.ROOM_EXPLAINED} below.",
+        f"most {judge.ROOM_EXPLAINED} below. A dictionary also fails where another selection, b_dec, "
+        "normalisation or neighbouring site explains clearly more.",
     )
 
 

@@ -12,6 +12,7 @@ from patches.methods import METHODS
 from patches.questions import QUESTIONS
 from patches.room import ROOM
 from patches.sinks import SINKS
+from patches.suspicions import SUSPICIONS
 from patches.trials import TRIALS
 
 PATCHES: tuple[Patch, ...] = (
@@ -25,5 +26,6 @@ PATCHES: tuple[Patch, ...] = (
     *GATE,
     *SINKS,
     *ROOM,
+    *SUSPICIONS,
     *TRIALS,
 )
