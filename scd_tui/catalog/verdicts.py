@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 from scd_tui.files import write_private
 from scd_tui.graph import DictionaryGate, ModelIdentity
 
-_VERSION = 4
+_VERSION = 3
 """Of how it is measured; verdicts of another are not read."""
 
 
