@@ -50,10 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+_NO_MEMORY = ("not enough memory", "out of memory", "can't allocate memory")
+"""What torch says of memory that ran out, on any device."""
+
+
 def _said(error: Exception) -> str:
     """What happened, in a line: of a file what it is, of anything else also how to see where."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     first = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, MemoryError) or any(words in first for words in _NO_MEMORY):
+        return "there is not enough memory for this: shorten the prompt, or free some memory"
     return f"{type(error).__name__}: {first} (SCD_TUI_TRACEBACK=1 shows where)"

@@ -451,3 +451,25 @@ def test_the_readme_s_example_is_what_is_printed(capsys: pytest.CaptureFixture[s
     assert told is not None
     assert main(shlex.split(told[1])) == 0
     assert capsys.readouterr().out.splitlines()[: len(told[2].splitlines())] == told[2].splitlines()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+)
+def test_memory_that_runs_out_is_said_without_an_exception_s_name(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(words: object) -> int:
+        raise error
+
+    monkeypatch.setattr("scd_tui.commands.models.run", fail)
+    assert main(["models"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("scd-tui models: there is not enough memory") and "Error" not in said
