@@ -37,7 +37,7 @@ parameters, and 24 that were trained with ReLU, TopK, AbsTopK and BatchTopK on t
 
 What is not told: a shift of b_dec below a tenth of the spread, and below a fifth where a quarter of the
 variance is unexplained; a change of k by less than half; plain ReLU in place of a selection that leaves out
-next to nothing [of 24, three of k 32 and 100 that explain 0.99 and as much either way]; layer_norm for
+next to nothing [of 18, four of k 32 and 100 that explain 0.99 and as much either way]; layer_norm for
 constant_norm_rescale where activations have next to no mean over their width, as the two are then nearly
 one function; and features in another order, or with labels of another dictionary, of which activations
 know nothing.

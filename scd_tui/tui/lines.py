@@ -27,14 +27,18 @@ def header(session: Session, width: int) -> list[Span]:
     left.append((visible(model.name), "name"))
     dictionaries = visible(model.dictionaries) or "no dictionaries"
     more: Span = (f" · {dictionaries} · {visible(model.device)}", "dim")
-    parts = [
-        _sinks(session.store.circuit),
+    circuit = session.store.circuit
+    others = [
         _gate(session),
-        _explained(session.store.circuit),
+        _explained(circuit),
         _worker(session),
-        _trust(session.store.trust, session.store.circuit),
+        _trust(session.store.trust, circuit),
     ]
-    parts = [part for part in parts if part]
+    others = [part for part in others if part]
+    for sinks in (_sinks(circuit), _sinks(circuit, brief=True)):
+        parts = [sinks, *others] if sinks else others
+        if width_of(left) + 2 + _joined_width(parts) <= width:
+            break
     while parts and width_of(left) + 2 + _joined_width(parts) > width:
         parts = parts[1:]
     right: list[Span] = [(" ", "text")]
@@ -44,7 +48,8 @@ def header(session: Session, width: int) -> list[Span]:
 
 
 def _joined_width(parts: Sequence[Sequence[Span]]) -> int:
-    return sum(width_of(part) + 3 for part in parts)
+    """Of parts with a separator between each two."""
+    return sum(width_of(part) for part in parts) + 3 * max(0, len(parts) - 1)
 
 
 def _worker(session: Session) -> list[Span]:
@@ -84,12 +89,15 @@ def _explained(circuit: Circuit | None) -> list[Span]:
     return [("explained ", "dim"), (percent(circuit.share_explained), "text")]
 
 
-def _sinks(circuit: Circuit | None) -> list[Span]:
-    """`position 0 left out, 150× the norm`."""
+def _sinks(circuit: Circuit | None, *, brief: bool = False) -> list[Span]:
+    """`position 0 left out, 150× the norm`; in brief `@0 left out`."""
     left_out = [sink for sink in circuit.sinks if sink.left_out] if circuit is not None else []
     if not left_out:
         return []
     numbers = [str(sink.position) for sink in left_out]
+    if brief:
+        at = f"@{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} positions"
+        return [(f"{at} left out", "dim")]
     where = f"position {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} positions"
     ratios = [sink.ratio for sink in left_out if sink.ratio is not None]
     norm = f", {min(ratios):.0f}× the norm" if ratios else ""

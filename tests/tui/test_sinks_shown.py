@@ -100,6 +100,8 @@ def test_the_header_says_it_where_there_is_room() -> None:
     assert "left out" not in plain(header(made, 160))
     made.store.circuit = with_sinks(LARGE)
     assert all(width_of(header(made, width)) == width for width in range(1, 170))
+    narrow = plain(header(made, 80))
+    assert "@0 left out" in narrow and "gate" in narrow and "trust" in narrow
 
 
 @pytest.mark.parametrize("width", [29, 74])
