@@ -581,15 +581,27 @@ def encode_circuit(circuit: Circuit) -> bytes:
     return msgspec.json.format(msgspec.json.encode(circuit), indent=1) + b"\n"
 
 
+def _not_a_number(data: bytes, error: str) -> str:
+    """Where a file that msgspec refused has NaN or infinity for a number; empty if it has neither.
+
+    msgspec writes both as null, other programs as words that are no JSON.
+    """
+    if found := re.search(r"Expected `float`, got `null` - at `\$\.?(.+)`", error):
+        return f"at {found[1]}"
+    if "malformed" in error and (word := re.search(rb'"([a-z_]+)":\s*(NaN|-?Infinity)\b', data)):
+        return f"for {word[1].decode()} at byte {word.start(2)}"
+    return ""
+
+
 def decode_circuit(data: bytes) -> Circuit:
     """Read a saved circuit. Raises ValueError, in one sentence, on anything that is not one."""
     try:
         circuit = msgspec.json.decode(data, type=Circuit)
     except (msgspec.MsgspecError, RecursionError) as error:
-        if "got `null`" in str(error):
+        if where := _not_a_number(data, str(error)):
             raise ValueError(
-                f"the file has no number where one belongs ({error}): an effect was NaN or infinite "
-                "when the circuit was made; make it again"
+                f"the file has no number {where}: it was NaN or infinite when the circuit was made, which "
+                "spoils every rank in the file; make the circuit again"
             ) from None
         raise ValueError(f"not a circuit file: {error}") from None
     if circuit.schema_version > SCHEMA_VERSION:

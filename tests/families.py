@@ -24,6 +24,8 @@ from transformers import (
     GraniteForCausalLM,
     GraniteMoeConfig,
     GraniteMoeForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MixtralConfig,
@@ -34,6 +36,8 @@ from transformers import (
     OPTForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
 )
 
 from scd_tui.graph import Site, SiteKind
@@ -107,6 +111,26 @@ _ODD: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         OPTForCausalLM,
         OPTConfig,
         {**_SHARED, "ffn_dim": 48, "word_embed_proj_dim": WIDTH, "do_layer_norm_before": False},
+    ),
+    "opt-350m": (
+        OPTForCausalLM,
+        OPTConfig,
+        {**_SHARED, "ffn_dim": 48, "word_embed_proj_dim": 16, "do_layer_norm_before": False},
+    ),
+    "lfm-2": (
+        Lfm2ForCausalLM,
+        Lfm2Config,
+        {**_GROUPED_HEADS, "layer_types": ["conv", "full_attention", "full_attention"]},
+    ),
+    "rwkv": (
+        RwkvForCausalLM,
+        RwkvConfig,
+        {
+            "hidden_size": WIDTH,
+            "attention_hidden_size": WIDTH,
+            "intermediate_size": 48,
+            "num_hidden_layers": LAYERS,
+        },
     ),
     "openai-gpt": (
         OpenAIGPTLMHeadModel,

@@ -32,7 +32,8 @@ def spread_ids(vocabulary: int, context: int) -> list[int]:
 def plain_log_probabilities(folder: Path | str, device: torch.device) -> Tensor | None:
     """`[pos, vocabulary]` after `spread_ids` by plain transformers, in float32 on the CPU.
 
-    None where transformers itself does not load the model, or not as a language model.
+    None where transformers itself does not load the model, or not as a language model, or where it
+    says NaN.
     """
     try:
         with nothing_installed():
@@ -52,7 +53,8 @@ def plain_log_probabilities(folder: Path | str, device: torch.device) -> Tensor 
         return None
     except SafetensorError:
         return None
-    return logits.float().log_softmax(dim=-1).cpu()
+    found = logits.float().log_softmax(dim=-1).cpu()
+    return None if bool(found.isnan().any()) else found
 
 
 @torch.no_grad()
@@ -63,4 +65,5 @@ def largest_difference(model: LanguageModel, plain: Tensor) -> float:
     ours = model.forward(ids)[0].float().log_softmax(dim=-1).cpu()
     if ours.shape != plain.shape:
         return float("inf")
-    return float((ours - plain).abs().max())
+    # a token that both rule out (-inf) is no difference
+    return float(torch.where(ours == plain, 0.0, ours - plain).abs().max())

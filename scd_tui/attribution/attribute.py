@@ -25,7 +25,7 @@ from torch import Tensor
 
 from scd_tui.attribution.cut import Cut, cut_forward
 from scd_tui.attribution.dictionary import Dictionary, Encoded
-from scd_tui.attribution.finite import require_finite
+from scd_tui.attribution.finite import require_finite, require_finite_pass
 from scd_tui.attribution.metric import value_at
 from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.attribution.sinks import Positions, positions_of, trained_from
@@ -166,12 +166,8 @@ def read(
     an activation is not finite.
     """
     cut = cut_forward(model, tokens, dictionaries, freeze_patterns=freeze_patterns, said=said)
-    require_finite(
-        {place: cut.activation(place) for place in cut.order},
-        "activation",
-        tokens,
-        cut.logits.detach(),
-    )
+    activations = {place: cut.activation(place) for place in cut.order}
+    require_finite_pass(model, activations, tokens, cut.logits.detach())
     sites = [place for place in cut.order if isinstance(place, Site)]
     clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
     norms = _norms(cut, cut.streams)

@@ -234,7 +234,8 @@ def cut_forward(
     ]
     for layer in range(model.layers):
         # after the cuts, so that a cut z or stream is seen as its readers see it
-        edits.append((Attention(layer, "z"), partial(look_at, layer)))
+        if model.has(Attention(layer, "z")):  # a layer may mix positions in another way
+            edits.append((Attention(layer, "z"), partial(look_at, layer)))
         if model.has(MlpInput(layer)):
             edits.append((MlpInput(layer), partial(look_before, layer)))
         if freeze_patterns:

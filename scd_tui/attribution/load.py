@@ -112,12 +112,12 @@ def _load(
     on_progress(f"loading the model, {way.words}", 0, total)
     if not spec.dictionaries:
         spec = replace(spec, prepends_bos=_begins_with_bos(_folder(spec, here)))
-    model, check = _checked_model(spec, here, device, way.max_memory or None)
+    model, check = _checked_model(spec, here, device, on_progress, way)
     dictionaries: dict[Site, Dictionary] = {}
     for done, (site, source) in enumerate(spec.dictionaries.items(), start=1):
         on_progress(f"loading the dictionary at {site}", done, total)
         name = str(source) if isinstance(source, Path) else f"{source.id} of {source.release}"
-        if site.layer >= model.layers or not model.has(site):
+        if site.layer >= model.layers:
             raise InputError(
                 f"{name} is at {site}, and the model has no such place: choose the dictionaries of this "
                 f"model, which has {model.layers} layers"
@@ -139,7 +139,7 @@ def _load(
     if spec.dictionaries and not dictionaries:
         raise InputError(
             f"{spec.name} cannot be attributed with {spec.dictionaries_name}: "
-            + "; ".join(_check_notes(check))
+            + "; ".join(_site_notes(check))
         )
     on_progress("loaded", total, total)
     assert_exact_float32()
@@ -164,22 +164,24 @@ def _load(
 
 
 def _checked_model(
-    spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
+    spec: ModelSpec, here: Kept, device: torch.device, on_progress: OnProgress, way: Way
 ) -> tuple[LanguageModel, ModelCheck]:
     """The model, and what its check found, now or when it was loaded first.
 
     A model that is spread over several devices is not compared with plain transformers, which would
-    need as much memory again on one of them. Raises RunError on a model that does not run.
+    have to fit on one of them. Raises RunError on a model that does not run.
     """
+    total, max_memory = 1 + len(spec.dictionaries), way.max_memory or None
     revision, _ = revisions(spec, here)
     options, sites = dict(spec.model_options), tuple(spec.dictionaries)
     known = kept_check(revision, options, sites)
     folder = _folder(spec, here)
     plain = None
     if known is None and max_memory is None:
+        on_progress("loading the model in plain transformers, to compare its logits once", 0, total)
         plain = plain_log_probabilities(folder, device)
-        if device.type == "cuda":
-            give_back(device)
+        give_back(device)
+        on_progress(f"loading the model, {way.words}", 0, total)
     model = _model(spec, here, device, max_memory)
     require_finite_weights(model, str(folder))
     if known is not None:
@@ -189,27 +191,42 @@ def _checked_model(
         # of sites that are all another model's each is told with its dictionary, when that is loaded
         unusable = unusable_sites(model, present) if present else {}
         difference = None if plain is None else largest_difference(model, plain)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # whatever the library stumbles over in a model of a kind that it does not know
         if ran_out(error):
             raise
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        first = next(iter(str(error).splitlines()), "")
+        said = shorten(first, 100) if " " in first else "no reason given"
         raise RunError(
-            f"the model in {folder} loads, but TransformerLens cannot run it ({first}): "
+            f"the model in {folder} loads, but TransformerLens cannot run it ({said}): "
             "choose another model"
         ) from None
-    found = ModelCheck(difference, {str(site): reason for site, reason in unusable.items()})
-    keep_check(revision, options, sites, found)
+    missing = {site: "the model has no such place" for site in sites if not model.has(site)}
+    reasons = {str(site): reason for site, reason in (missing | unusable).items()}
+    found = ModelCheck(difference, reasons)
+    if max_memory is None:  # on one device the next load compares
+        keep_check(revision, options, sites, found)
     return model, found
 
 
 def _check_notes(check: ModelCheck) -> tuple[str, ...]:
     """What a reader should know of the model, in sentences."""
+    if check.difference is None:
+        agreement = ["whether this is the model that transformers runs was not checked"]
+    elif check.difference <= TOLERANCE:
+        agreement = []
+    else:
+        by = f"up to {check.difference:.2g} nats (tolerance {TOLERANCE:g})"
+        agreement = [
+            "TransformerLens does not run this model as transformers does: log-probabilities after a few "
+            f"tokens differ by {by}, so the numbers here are about another model"
+        ]
+    return (*agreement, *_site_notes(check))
+
+
+def _site_notes(check: ModelCheck) -> tuple[str, ...]:
+    """Which sites are not used and why, a sentence per reason."""
     notes = []
-    if check.difference is not None and not check.difference <= TOLERANCE:
-        notes.append(
-            "this is not the model that transformers runs: log-probabilities differ by up to "
-            f"{check.difference:.2g} nats (TransformerLens loads it otherwise), so trust no number"
-        )
     by_reason: dict[str, list[str]] = {}
     for site, reason in check.unusable.items():
         by_reason.setdefault(reason, []).append(site)

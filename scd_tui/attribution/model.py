@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformer_lens.hook_points import LensHandle
 from transformer_lens.model_bridge import TransformerBridge
 
 from scd_tui.attribution.guard import nothing_installed
+from scd_tui.attribution.memory import ran_out
 from scd_tui.attribution.tokens import Tokens, id_named
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import Completion, Site, SiteKind, Token
@@ -94,6 +96,8 @@ PROCESSING = frozenset({"fold_ln", "center_writing_weights", "center_unembed", "
 """What can be done to a model's weights that changes activations and not what it says."""
 _UNEMBED = "unembed.hook_in"
 """What the unembedding reads, `[batch, pos, d]`."""
+_ROUNDING = 1e-5
+"""Of the largest logit: how far apart two passes that compute the same come out at most."""
 _OUR_LEVEL = 1_000_000
 """Marks the hooks of one forward pass, so that no others are taken off after it."""
 
@@ -153,15 +157,18 @@ def _mid_stream(
     return first, [(layer + _HOOKS["mlp_out"], keep)]
 
 
-def _listen(gradient: Tensor, hook: object) -> None:
-    """Take note of a gradient, and change nothing."""
+class _Nothing:
+    """Stands for a hook on gradients where none is wanted: one of autograd's slows each product."""
+
+    def remove(self) -> None:
+        """There is nothing to take off."""
 
 
 def _scaled_outputs(bridge: TransformerBridge) -> frozenset[str]:
     """Hook points of blocks that scale what a sublayer adds to the stream (Granite).
 
     There the bridge drops a replacement whose value is that of the activation, and with it the cut,
-    unless something listens to gradients.
+    unless the hook point is listed as having a hook on gradients.
     """
     return frozenset(
         f"blocks.{layer}.{_HOOKS[kind]}"
@@ -194,6 +201,25 @@ class LanguageModel:
         bridge.eval()
         for parameter in bridge.parameters():
             parameter.requires_grad_(False)
+        self._drop_broken_mid_streams()
+
+    @torch.no_grad()
+    def _drop_broken_mid_streams(self) -> None:
+        """Forget the hook points between attention and MLP where the model does not run with hooks there.
+
+        In blocks that normalise after their sublayers (OPT-350m) TransformerLens gives that name to a
+        hook point behind the MLP, which hands on another shape.
+        """
+        mids = [hook_name(MlpInput(layer)) for layer in range(self.layers)]
+        mids = [name for name in mids if name in self._points]
+        ids = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        try:
+            self._run(ids, [(name, lambda stream: stream) for name in mids])
+        except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
+            if ran_out(error):
+                raise
+            for name in mids:
+                del self._points[name]
 
     @classmethod
     def boot(
@@ -396,13 +422,18 @@ class LanguageModel:
         with torch.no_grad():
             # the last row is the model as it is
             logits = self.forward(ids.expand(len(layers) + 1, -1), edits, [-1])[:, 0]
-        held = (logits[:-1] != logits[-1]).any(dim=-1).tolist()
-        replaced = {layer for layer, holds in zip(layers, held, strict=True) if holds}
+        # rows of a batch differ by rounding even where nothing was replaced
+        held = ((logits[:-1] - logits[-1]).abs() > _ROUNDING * logits[-1].abs().max()).any(dim=-1)
+        replaced = {layer for layer, holds in zip(layers, held.tolist(), strict=True) if holds}
         return tuple(layer for layer in range(self.layers) if layer not in replaced)
 
     def has(self, place: Point) -> bool:
         """Whether the model has such a place. Parallel blocks have no `resid_mid`."""
-        return hook_name(place) in self._points
+        names = [hook_name(place)]
+        if isinstance(place, Site) and place.kind == "resid_mid":
+            # what `_mid_stream` puts the block's output together from
+            names += [f"blocks.{place.layer}.{_HOOKS[kind]}" for kind in ("mlp_out", "resid_post")]
+        return all(name in self._points for name in names)
 
     def part(self, site: Site, read: Tensor, example: Tensor) -> Callable[[Tensor], Tensor] | None:
         """What makes a site's activation `[batch, n, d]` position by position, run by itself.
@@ -449,9 +480,6 @@ class LanguageModel:
         a place that the model has not, which the bridge would pass over in silence.
         """
 
-        def adapt(edit: Edit) -> Callable[..., Tensor]:
-            return lambda activation, hook: edit(activation)
-
         mids: dict[Site, list[Edit]] = {}
         hooks: list[tuple[str, Edit]] = []
         for place, edit in edits:
@@ -467,11 +495,20 @@ class LanguageModel:
         if positions is not None:
             chosen = positions if isinstance(positions, slice) else list(positions)
             hooks.append((_UNEMBED, lambda stream: stream[:, chosen]))
+        return self._run(token_ids, hooks)
+
+    def _run(self, token_ids: Tensor, hooks: Sequence[tuple[str, Edit]]) -> Tensor:
+        """Logits, with an edit at each of these hook points."""
+
+        def adapt(edit: Edit) -> Callable[..., Tensor]:
+            return lambda activation, hook: edit(activation)
+
         try:
             for name, edit in hooks:
                 self._points[name].add_hook(adapt(edit), level=_OUR_LEVEL)
                 if name in self._scaled and torch.is_grad_enabled():
-                    self._points[name].add_hook(_listen, dir="bwd", level=_OUR_LEVEL)
+                    listed = LensHandle(_Nothing(), context_level=_OUR_LEVEL)
+                    self._points[name].bwd_hooks.append(listed)
             logits: Tensor = self._bridge(token_ids, return_type="logits")
         finally:
             for name, _ in hooks:
@@ -487,10 +524,35 @@ class LanguageModel:
         """`[vocabulary]` after the last token. Raises RunError where they are NaN or infinite."""
         logits = self.forward(self.ids(tokens), positions=[-1])[0, 0]
         if not bool(logits.isfinite().all()):
-            raise RunError(
-                "the model's logits are NaN or infinite after this prompt: check the model's files"
-            )
+            raise self.not_finite(tokens)
         return logits
+
+    @torch.no_grad()
+    def not_finite(self, tokens: Sequence[Token]) -> RunError:
+        """What to raise on a prompt whose logits are NaN or infinite: it names the first such activation.
+
+        Found by another forward pass, among sublayers' outputs and the residual stream.
+        """
+        found: list[tuple[Site, int]] = []
+
+        def look(site: Site, activation: Tensor) -> Tensor:
+            good = activation[0].flatten(start_dim=1).isfinite().all(dim=1)
+            if not found and not bool(good.all()):
+                found.append((site, int((~good).nonzero()[0])))
+            return activation
+
+        kinds: tuple[SiteKind, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+        sites = [Site(layer, kind) for layer in range(self.layers) for kind in kinds]
+        self.forward(
+            self.ids(tokens),
+            [(site, partial(look, site)) for site in sites if self.has(site)],
+            [-1],
+        )
+        what = "the logits are"
+        if found:
+            site, position = found[0]
+            what = f"the activation at {site}, position {position} {tokens[position].text!r}, is"
+        return RunError(f"{what} NaN or infinite: nothing is ranked; check the model's files")
 
     def continued(self, tokens: tuple[Token, ...], count: int) -> tuple[Token, ...]:
         """The tokens and `count` more, each the likeliest. Raises InputError when they are too many."""

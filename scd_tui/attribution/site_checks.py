@@ -130,7 +130,7 @@ def _not_added(
     found: dict[Site, str] = {}
     for site, point in behind.items():
         if point not in streams:
-            found[site] = "the residual stream behind it is never computed"
+            found[site] = "the residual stream after the sublayer is never computed"
             continue
         stream = streams[point]
         wanted = torch.randn(stream.shape, generator=torch.Generator().manual_seed(2)).to(stream)
@@ -162,12 +162,24 @@ def _malformed(model: LanguageModel, sites: Sequence[Site]) -> dict[Site, str]:
         shapes[site] = activation.shape
         return activation
 
-    for site in sites:
-        if site.kind == "resid_mid":
+    mids = [site for site in sites if site.kind == "resid_mid"]
+    blocks = {mid: [mid, Site(mid.layer, "mlp_out"), Site(mid.layer, "resid_post")] for mid in mids}
+
+    def look_through(some: Sequence[Site]) -> None:
+        edits = [(site, partial(look, site)) for mid in some for site in blocks[mid]]
+        model.forward(ids, edits, [-1])
+
+    try:
+        look_through(mids)
+    except (InputError, RuntimeError):  # refused at one of them, or of another shape: at which?
+        for mid in mids:
             try:
-                model.forward(ids, [(site, partial(look, site))], [-1])
-            except (InputError, RuntimeError):  # refused there, or of another shape
-                found[site] = "the block does more than add the MLP's output to the stream"
+                look_through([mid])
+            except (InputError, RuntimeError):
+                found[mid] = "the block does more than add the MLP's output to the stream"
+    for mid in mids:
+        if mid not in found and [site for site in shapes if site in blocks[mid]] != blocks[mid]:
+            found[mid] = "the hook point is not between attention and MLP in this model's blocks"
     others = [site for site in sites if site.kind != "resid_mid"]
     model.forward(ids, [(site, partial(look, site)) for site in others], [-1])
     for site in sites:

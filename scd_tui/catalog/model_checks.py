@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,8 @@ def keep_check(
     revision: str, options: Mapping[str, bool], sites: Iterable[Site], found: ModelCheck
 ) -> None:
     """Keep it, readable by its owner only. A check that cannot be kept is made again."""
+    if found.difference is not None and not isfinite(found.difference):
+        return  # JSON has no such number
     path = _path(revision, options, sites)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -19,6 +19,7 @@ from scd_tui.attribution.agreement import (
 from scd_tui.attribution.explain import explain
 from scd_tui.attribution.load import load
 from scd_tui.attribution.model import LanguageModel
+from scd_tui.catalog.model_checks import ModelCheck, keep_check, kept_check
 from scd_tui.catalog.models import from_folders
 
 CPU = torch.device("cpu")
@@ -68,11 +69,50 @@ def test_another_model_is_said_on_the_screen_and_in_the_file_and_asked_once(
     )
     for _ in range(2):
         loaded = load(spec, CPU)
-        assert any("not the model that transformers runs" in note for note in loaded.notes)
+        assert any("does not run this model as transformers does" in note for note in loaded.notes)
     assert len(asked) == 1
     circuit = explain(loaded, PROMPT, target=7, contrast=11).circuit
-    assert any("not the model that transformers runs" in note for note in circuit.notes)
+    assert any("does not run this model as transformers does" in note for note in circuit.notes)
 
 
-def test_what_transformers_does_not_load_is_not_compared(tmp_path: Path) -> None:
+def test_what_transformers_does_not_load_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert plain_log_probabilities(tmp_path, CPU) is None
+    folder = write_family(tmp_path / "model", "gpt2")
+    sae = random_sae(WIDTH, 64, seed=0, hook="blocks.1.hook_mlp_out")
+    sae.save_model(tmp_path / "sets" / "one")
+    monkeypatch.setattr(loading, "plain_log_probabilities", lambda *where: None)
+    (note,) = load(from_folders("odd", folder, tmp_path / "sets"), CPU).notes
+    assert "was not checked" in note
+
+
+def test_a_token_that_both_rule_out_is_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_family(tmp_path / "model", "gpt2")
+    plain = plain_log_probabilities(folder, CPU)
+    assert plain is not None
+    plain[:, 5] = -torch.inf
+    plain = plain.log_softmax(dim=-1)  # the others share what the token had
+    model = LanguageModel.boot(folder, CPU)
+    assert largest_difference(model, plain) == torch.inf
+    whole = LanguageModel.forward
+
+    def without(self: LanguageModel, *given: object) -> torch.Tensor:
+        logits = whole(self, *given)
+        logits[..., 5] = -torch.inf
+        return logits
+
+    monkeypatch.setattr(LanguageModel, "forward", without)
+    assert largest_difference(model, plain) < TOLERANCE
+
+
+def test_a_difference_that_is_no_number_is_not_kept() -> None:
+    """JSON has no infinity: what is read back would be a model that nobody compared."""
+    for difference in (float("inf"), float("nan")):
+        keep_check("r", {}, (), ModelCheck(difference))
+        assert kept_check("r", {}, ()) is None
+    for check in (ModelCheck(0.5), ModelCheck(None, {"mlp_out.1": "a reason"})):
+        keep_check("r", {}, (), check)
+        assert kept_check("r", {}, ()) == check

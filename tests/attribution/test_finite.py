@@ -86,17 +86,29 @@ def test_an_activation_that_overflows_is_named_by_site_and_position(tmp_path: Pa
         read(model, model.prompt(PROMPT), {site: dictionary})
 
 
+def test_it_is_named_where_no_dictionary_is_too(tmp_path: Path) -> None:
+    """The only dictionary is before the layer that overflows: another pass finds the layer."""
+    model = overflowing(tmp_path)
+    with torch.no_grad():
+        model.bridge.blocks[1].mlp.original_component.c_proj.weight[:, 0] = 3e38
+    tokens, site = model.prompt(PROMPT), Site(0, "attn_out")
+    dictionary = Dictionary(site, random_sae(32, 64, seed=0, kind=RELU))
+    named = r"the activation at mlp_out\.1, position 0 'the', is NaN or infinite"
+    with pytest.raises(RunError, match=named):
+        read(model, tokens, {site: dictionary})
+    with pytest.raises(RunError, match=named):
+        model.next_token_logits(tokens)
+
+
 def test_the_first_place_and_position_are_named(reading: Reading) -> None:
     good, bad = torch.zeros(3, 4), torch.zeros(3, 4)
     bad[2, 1] = float("inf")
     tokens = reading.cut.tokens
-    require_finite({SITE: good, "token": good}, "activation", tokens, good)
+    require_finite({SITE: good, "token": good}, "activation", tokens)
     with pytest.raises(RunError, match=r"gradient at mlp_out\.1, position 2 ' sat'"):
         require_finite({"token": good, SITE: bad, "pos": bad}, "gradient", tokens)
     with pytest.raises(RunError, match="token embedding"):
         require_finite({"token": bad}, "activation", tokens)
-    with pytest.raises(RunError, match="logits"):
-        require_finite({SITE: good}, "activation", tokens, bad)
 
 
 def test_completions_of_logits_that_are_not_finite_are_refused(tiny_model: LanguageModel) -> None:
@@ -149,8 +161,24 @@ def test_a_circuit_with_such_a_number_is_not_written(value: float) -> None:
         encode_circuit(circuit_of(root, Node(node, 1.0, 1.0), edges=edges))
 
 
-def test_a_file_that_holds_one_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", [b"null", b"NaN", b"Infinity", b"-Infinity"])
+def test_a_file_that_holds_one_says_so(word: bytes) -> None:
+    """As msgspec wrote it in files of earlier versions, and as Python's own json does."""
     root = Node(ROOT, 0.25, 0.0)
     circuit = circuit_of(root, Node(feature_id(SITE, 5, 3), float("nan"), 1.0), edges=())
-    with pytest.raises(ValueError, match="NaN or infinite when the circuit was made"):
-        decode_circuit(msgspec.json.encode(circuit))
+    data = msgspec.json.encode(circuit)
+    assert data.count(b'"effect":null') == 1
+    with pytest.raises(ValueError, match=r"no number .*effect.*: it was NaN or infinite"):
+        decode_circuit(data.replace(b'"effect":null', b'"effect": ' + word))
+
+
+def test_a_file_that_is_damaged_in_another_way_says_something_else() -> None:
+    data = encode_circuit(circuit_of(Node(ROOT, 0.25, 0.0), edges=()))
+    for old, new in (
+        (b'"prompt": "', b'"prompt": nan"'),
+        (b'"prompt": "', b'"prompt": null, "x": "'),
+    ):
+        assert old in data
+        with pytest.raises(ValueError, match="not a circuit file") as refused:
+            decode_circuit(data.replace(old, new, 1))
+        assert "infinite" not in str(refused.value)

@@ -1,5 +1,6 @@
 """Where models are read and replaced otherwise than their hook points say, and what becomes of them."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from scd_tui.attribution.model import LanguageModel, Place
 from scd_tui.attribution.site_checks import unusable_sites
 from scd_tui.catalog.models import from_folders
 from scd_tui.errors import InputError, RunError
-from scd_tui.graph import SITE_KINDS, NodeRef, Settings, Site
+from scd_tui.graph import SITE_KINDS, NodeRef, Settings, Site, SiteKind
 
 ADDED = "what is read there is not what is added to the residual stream"
 
@@ -54,7 +55,63 @@ def test_a_hook_point_that_never_fires_is_refused(tmp_path: Path) -> None:
     found = unusable_sites(model, every_site(model))
     assert found[Site(1, "resid_post")] == "the model never computes an activation there"
     assert found[Site(1, "attn_out")] == ADDED
+    assert "not between attention and MLP" in found[Site(1, "resid_mid")]
     assert Site(1, "hook_z") not in found
+
+
+def write_sets(folder: Path, *kinds: SiteKind) -> Path:
+    """A dictionary per layer and kind."""
+    for n, (layer, kind) in enumerate((layer, kind) for layer in range(LAYERS) for kind in kinds):
+        random_sae(WIDTH, 64, seed=n, hook=f"blocks.{layer}.hook_{kind}").save_model(
+            folder / f"{layer}-{kind}"
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "used", "said"),
+    [
+        # the norm after each sublayer: neither output is what the stream gains
+        ("opt-350m", {"resid_post"}, ADDED),
+        # parallel blocks have no stream between attention and MLP
+        (
+            "pythia",
+            {"attn_out", "mlp_out", "resid_post"},
+            "resid_mid.0, resid_mid.1 and resid_mid.2",
+        ),
+        # one layer mixes positions by a convolution, and has no heads
+        ("lfm-2", {"attn_out", "resid_mid", "mlp_out", "resid_post"}, "attn_out.0 is not used"),
+        ("rwkv", {"resid_post"}, "the model has no such place"),
+    ],
+)
+def test_what_a_family_lacks_is_left_out_by_name_and_the_rest_is_attributed(
+    tmp_path: Path, family: str, used: set[str], said: str
+) -> None:
+    folder = write_family(tmp_path / "model", family)
+    sets = write_sets(tmp_path / "sets", "attn_out", "resid_mid", "mlp_out", "resid_post")
+    loaded = load(from_folders("odd", folder, sets), torch.device("cpu"))
+    assert {site.kind for site in loaded.dictionaries} == used
+    assert any(said in note for note in loaded.notes)
+    circuit = explain(loaded, PROMPT, target=7, contrast=11).circuit
+    assert any(node.effect for node in circuit.nodes)
+    assert set(loaded.notes) <= set(circuit.notes)
+
+
+def test_effects_of_a_model_with_a_layer_without_heads_are_those_of_plain_gradients(
+    tmp_path: Path,
+) -> None:
+    model = boot(tmp_path, "lfm-2")
+    sites = [site for site in every_site(model) if site.kind in ("mlp_out", "resid_post")]
+    dictionaries = {
+        site: Dictionary(site, random_sae(WIDTH, 64, seed=n, kind=RELU))
+        for n, site in enumerate(sites)
+    }
+    reading = read(model, model.prompt(PROMPT), dictionaries)
+    target = target_of(model, reading)
+    found = attribute(reading, target, everything)
+    for site, gradient in plain_gradients(model, reading, target).items():
+        if isinstance(site, Site):
+            torch.testing.assert_close(found.gradients[site], gradient, atol=1e-5, rtol=1e-3)
 
 
 def test_a_cut_that_does_not_cut_is_noticed(
@@ -118,9 +175,11 @@ def test_effects_where_residuals_are_scaled_are_those_of_plain_gradients_and_abl
         site: Dictionary(site, random_sae(WIDTH, 64, seed=n, kind=RELU))
         for n, site in enumerate(sites)
     }
-    reading = read(model, model.prompt(PROMPT), dictionaries)
-    target = target_of(model, reading)
-    found = attribute(reading, target, everything)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # or torch's words on hooks land among the program's lines
+        reading = read(model, model.prompt(PROMPT), dictionaries)
+        target = target_of(model, reading)
+        found = attribute(reading, target, everything)
     gradients = plain_gradients(model, reading, target)
     for site in sites:
         assert float(gradients[site].abs().max()) > 1e-3
@@ -172,6 +231,21 @@ def test_a_model_that_transformer_lens_cannot_run_is_refused_in_a_sentence(tmp_p
     spec = from_folders("odd", folder, write_dictionaries(tmp_path / "sets", LAYERS, WIDTH))
     with pytest.raises(RunError, match="TransformerLens cannot run it"):
         load(spec, torch.device("cpu"))
+
+
+def test_rounding_between_the_rows_of_a_batch_is_no_pattern_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = boot(tmp_path, "gpt-j")
+    plain = LanguageModel.forward
+
+    def rounded(self: LanguageModel, *given: object) -> torch.Tensor:
+        logits = plain(self, *given)
+        rows = torch.arange(len(logits)).view(-1, 1, 1)
+        return logits * (1 + 1e-7 * rows)
+
+    monkeypatch.setattr(LanguageModel, "forward", rounded)
+    assert model.unheld_patterns == tuple(range(LAYERS))
 
 
 @pytest.mark.parametrize(

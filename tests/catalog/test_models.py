@@ -43,7 +43,11 @@ def test_loading_it_tells_what_was_loaded(folders: tuple[Path, Path]) -> None:
     assert identity.sites == tuple(loaded.dictionaries)
     assert (identity.neuronpedia, identity.sources) == ("tiny", spec.sources)
     assert (identity.revision, identity.dictionaries_revision) == spec.revisions()
-    assert [step[1] for step in steps] == [0, *range(1, 10), 10]
+    assert [step[1] for step in steps] == [0, 0, 0, *range(1, 10), 10]
+    assert "plain transformers" in steps[1][0]  # the first time, and not again
+    again: list[tuple[str, int, int]] = []
+    load(spec, torch.device("cpu"), lambda *step: again.append(step))
+    assert again == steps[2:]
 
 
 def test_revisions_follow_the_contents(folders: tuple[Path, Path], tmp_path: Path) -> None:

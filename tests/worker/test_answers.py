@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import PROMPT, write_dictionaries, write_model
 
 from scd_tui.attribution import neighbours
@@ -145,6 +146,28 @@ def test_tokens_and_completions(desk: Desk, expected: Circuit) -> None:
     completed = desk.only(protocol.Completed)
     assert completed.tokens == expected.tokens
     assert [c.token for c in completed.completions] == [c.token for c in expected.completions]
+
+
+def test_a_model_with_a_weight_that_is_not_finite_is_named_and_the_worker_lives_on(
+    desk: Desk, spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_model(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["transformer.h.1.ln_1.weight"][3] = torch.inf
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    spoiled = replace(spec, model=folder)
+    monkeypatch.setattr(answers, "find", {"tiny": spec, "spoiled": spoiled}.__getitem__)
+    desk.put(
+        protocol.Load(request=1, model="spoiled", device="cpu"),
+        protocol.Load(request=2, model="tiny", device="cpu"),
+        protocol.Complete(request=3, prompt=PROMPT),
+        protocol.Shutdown(request=0),
+    )
+    desk.run()
+    failed = desk.only(protocol.Failed)
+    assert (failed.kind, failed.request) == ("input", 1)
+    assert "h.1.ln_1.weight holds NaN or infinity" in failed.message
+    assert desk.only(protocol.Completed).completions
 
 
 def test_upstream_ablation_and_activations_of_a_circuit(desk: Desk, expected: Circuit) -> None:
