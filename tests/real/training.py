@@ -20,7 +20,7 @@ from sae_lens import TopKSAE, TopKSAEConfig
 from sae_lens.saes.sae import SAEMetadata
 from torch import Tensor
 
-from scd_tui.attribution.gating import TOKENS
+from scd_tui.attribution.gating import MORE
 from scd_tui.attribution.windows import WINDOW as CHECKED
 from scd_tui.catalog.texts import bundled_text
 from scd_tui.demo.corpus import sentences
@@ -52,7 +52,7 @@ def windows(tokenizer: Any) -> Tensor:
     """Token ids `[windows, WINDOW]` of the text to train on."""
     documentation = tokenizer(bundled_text().text, add_special_tokens=False)["input_ids"]
     made_up = tokenizer("\n".join(sentences("train", 0, SENTENCES)), add_special_tokens=False)
-    places, checks = len(documentation) // CHECKED, TOKENS["cpu"] // CHECKED
+    places, checks = len(documentation) // CHECKED, MORE["cpu"] // CHECKED
     checked = {CHECKED * (n * places // checks) // WINDOW for n in range(checks)}
     rows = _cut(documentation)
     kept = [row for n, row in enumerate(rows) if n not in checked][::2]

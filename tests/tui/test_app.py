@@ -60,7 +60,8 @@ def test_a_prompt_is_typed_completed_attributed_and_walked() -> None:
         await pilot.press("j", "j", "enter")
         await settle(pilot)
         text = dump(app)
-        assert "├▾ mlp_out 3" in text and "→" in text
+        assert "→" in text
+        assert text.index("├▾ resid_post 2") < text.index("├▾ attn_out 3"), "by the strongest edge"
         node = app.main.circuit_tree.current
         assert node is not None and node.node is not None
         assert node.node in text, "the feature pane is titled by the node's one name"
