@@ -180,7 +180,8 @@ def _checked_model(
     if known is None and max_memory is None:
         on_progress("loading the model in plain transformers, to compare its logits once", 0, total)
         plain = plain_log_probabilities(folder, device)
-        give_back(device)
+        if device.type == "cuda":  # on a CPU its weights go with it
+            give_back(device)
         on_progress(f"loading the model, {way.words}", 0, total)
     model = _model(spec, here, device, max_memory)
     require_finite_weights(model, str(folder))

@@ -138,7 +138,7 @@ def _not_added(
             stream, copies[site], wanted, allow_unused=True, retain_graph=True
         )
         if gradient is None or not torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-3):
-            found[site] = "what is read there is not what is added to the residual stream"
+            found[site] = "the tensor read there is not the one added to the residual stream"
     return found
 
 

@@ -23,7 +23,7 @@ from scd_tui.catalog.models import from_folders
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import SITE_KINDS, NodeRef, Settings, Site, SiteKind
 
-ADDED = "what is read there is not what is added to the residual stream"
+ADDED = "the tensor read there is not the one added to the residual stream"
 
 
 def boot(folder: Path, family: str) -> LanguageModel:
