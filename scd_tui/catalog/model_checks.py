@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from scd_tui.files import write_private
 from scd_tui.graph import Record, Site
 
-_VERSION = 1
+_VERSION = 2
 """Of how it is checked; what another version found is not read."""
 
 

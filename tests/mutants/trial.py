@@ -28,6 +28,7 @@ TESTS = (
                 "reference",
             ),
             *("together", "experiments", "neighbours", "way", "replicate"),
+            *("site_checks", "agreement", "finite"),
             "families",
         )
     ),

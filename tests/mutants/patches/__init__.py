@@ -12,6 +12,7 @@ from patches.methods import METHODS
 from patches.questions import QUESTIONS
 from patches.room import ROOM
 from patches.sinks import SINKS
+from patches.soundness import SOUNDNESS
 from patches.suspicions import SUSPICIONS
 from patches.trials import TRIALS
 
@@ -26,6 +27,7 @@ PATCHES: tuple[Patch, ...] = (
     *GATE,
     *SINKS,
     *ROOM,
+    *SOUNDNESS,
     *SUSPICIONS,
     *TRIALS,
 )
