@@ -102,7 +102,7 @@ class DictionarySize:
 
     def reading(self, tokens: int) -> int:
         """Bytes that come and go while it reads: what it would encode, and what its features write."""
-        return int(SLACK * FLOAT * tokens * (3 * self.width + self.active * self.d_in))
+        return int(SLACK * FLOAT * tokens * (2 * self.width + self.active * self.d_in))
 
 
 @dataclass(frozen=True)
