@@ -170,6 +170,7 @@ def read(
     require_finite_pass(model, activations, tokens, cut.logits.detach())
     sites = [place for place in cut.order if isinstance(place, Site)]
     clean = {site: dictionaries[site].encode(cut.activation(site)) for site in sites}
+    require_finite({site: clean[site].error for site in sites}, "dictionary's error", tokens)
     norms = _norms(cut, cut.streams)
     find = partial(
         positions_of,
@@ -188,7 +189,9 @@ def read(
         )
     other = cut_forward(model, contrast, dictionaries, said=said, graph=False)
     against = {place: other.activation(place) for place in cut.order}
+    require_finite_pass(model, against, contrast, other.logits)
     encoded = {site: clean[site].minus(dictionaries[site].encode(against[site])) for site in sites}
+    require_finite({site: encoded[site].error for site in sites}, "dictionary's error", contrast)
     differences = {at: stream - other.streams[at] for at, stream in cut.streams.items()}
     positions = find(differences=_norms(cut, differences), tokens=tokens, contrast=contrast)
     return Reading(cut, encoded, clean, positions, against, other.logits_by_position())

@@ -100,6 +100,39 @@ def test_it_is_named_where_no_dictionary_is_too(tmp_path: Path) -> None:
         model.next_token_logits(tokens)
 
 
+@pytest.mark.parametrize("name", ["W_enc", "W_dec", "b_dec"])
+def test_a_dictionary_that_is_not_finite_is_named_where_it_is_read(
+    tiny_model: LanguageModel, name: str
+) -> None:
+    """A published one stays in its file: its weights are looked at where a prompt needs them."""
+    sae = random_sae(32, 64, seed=0, kind=RELU)
+    with torch.no_grad():
+        sae.get_parameter(name).view(-1)[::7] = float("nan")
+    spoiled = Dictionary(SITE, sae)
+    with pytest.raises(
+        RunError, match=r"dictionary's error at mlp_out\.1, position 0 'the', is NaN"
+    ):
+        read(tiny_model, tiny_model.prompt(PROMPT), {SITE: spoiled})
+
+
+def test_a_contrast_prompt_that_overflows_is_named_by_its_own_token(
+    tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = tiny_model.prompt(PROMPT)
+    other = (*tokens[:-1], tiny_model.token(tokens[-1].id + 1))
+    plain = LanguageModel.forward
+
+    def forward(self: LanguageModel, ids: torch.Tensor, *given: object) -> torch.Tensor:
+        logits = plain(self, ids, *given)
+        return logits if ids[0, -1] == tokens[-1].id else logits * float("nan")
+
+    monkeypatch.setattr(LanguageModel, "forward", forward)
+    dictionary = Dictionary(SITE, random_sae(32, 64, seed=0, kind=RELU))
+    read(tiny_model, tokens, {SITE: dictionary})
+    with pytest.raises(RunError, match="the logits are NaN or infinite"):
+        read(tiny_model, tokens, {SITE: dictionary}, contrast=other)
+
+
 def test_the_first_place_and_position_are_named(reading: Reading) -> None:
     good, bad = torch.zeros(3, 4), torch.zeros(3, 4)
     bad[2, 1] = float("inf")

@@ -88,6 +88,20 @@ SOUNDNESS: tuple[Patch, ...] = (
         "if _all_finite(list(found.values())):",
     ),
     Patch(
+        "NaN in a dictionary is ranked",
+        "attribution.attribute",
+        "attribution.finite",
+        'require_finite({site: clean[site].error for site in sites}, "dictionary\'s error", tokens)',
+        "assert clean is not None",
+    ),
+    Patch(
+        "NaN after the contrast prompt is ranked",
+        "attribution.attribute",
+        "attribution.finite",
+        "require_finite_pass(model, against, contrast, other.logits)",
+        "assert against is not None",
+    ),
+    Patch(
         "NaN is written into a file",
         "graph",
         "attribution.finite",
