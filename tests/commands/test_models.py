@@ -46,7 +46,7 @@ def test_a_gpu_is_planned_for(
     monkeypatch.setattr("scd_tui.catalog.machine.this_machine", lambda: here)
     assert main(["models", "gpt2-small"]) == 0
     said = capsys.readouterr().out
-    assert "streamed on cuda:0: all of it takes 31.0 GB on cuda:0, where 20.0 GB are free" in said
+    assert "streamed on cuda:0: all of it takes 30.9 GB on cuda:0, where 20.0 GB are free" in said
     assert main(["models", "gpt2-small", "--device", "cuda:1"]) == 2
     assert "there is no device cuda:1" in capsys.readouterr().err
 
