@@ -56,7 +56,7 @@ class Sizes:
         """Bytes of a vector-Jacobian product along direct paths, per row, shared out among the nodes of
         `sources` places with `active` features at a position."""
         attention = 3.3 * self._pattern(tokens) + 4 * self._stream(tokens)
-        mlp = 4 * self._neurons(tokens)
+        mlp = 3 * self._neurons(tokens)
         results = (4 + sources) * self._stream(tokens) + 2 * sources * tokens * active
         return self._bytes(max(attention, mlp) + results)
 
@@ -101,8 +101,11 @@ class DictionarySize:
         return int(SLACK * FLOAT * tokens * (vectors + _ENTRY * self.active))
 
     def reading(self, tokens: int) -> int:
-        """Bytes that come and go while it reads: what it would encode, and what its features write."""
-        return int(SLACK * FLOAT * tokens * (2 * self.width + self.active * self.d_in))
+        """Bytes that come and go while it reads: what it would encode, and what its features write.
+
+        The first are two large blocks, which allocators take as they are.
+        """
+        return int(FLOAT * tokens * (2 * self.width + SLACK * self.active * self.d_in))
 
 
 @dataclass(frozen=True)

@@ -64,4 +64,4 @@ def test_loading_says_how_before_it_loads(monkeypatch: pytest.MonkeyPatch, tmp_p
     loaded = load(find("demo"), CPU, lambda stage, done, total: stages.append(stage))
     assert stages[0].startswith("loading the model, streamed on cpu, ")
     assert loaded.notes[0].startswith("streamed on cpu, ")
-    assert "all of it takes 460 MB in main memory, where 478 MB are free" in loaded.notes[0]
+    assert "all of it takes 458 MB in main memory, where 478 MB are free" in loaded.notes[0]

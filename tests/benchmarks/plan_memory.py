@@ -45,6 +45,13 @@ def main() -> None:
     folder: Path = arguments.folder
     if arguments.write:
         write(folder, shape)
+        import torch
+
+        from scd_tui.attribution.load import load
+        from scd_tui.catalog.models import find
+
+        # the first load checks the model beside a second copy: what is measured is any later one
+        load(find(str(folder / "model"), str(folder / "dictionaries")), torch.device("cpu"))
         return
     if not (folder / "model").exists():
         words = [sys.executable, __file__, str(folder), shape.name, "--write"]

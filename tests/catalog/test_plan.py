@@ -88,7 +88,7 @@ def test_where_nothing_fits_it_is_said_what_each_way_takes() -> None:
     assert planned.plans == ()
     assert planned.words == (
         "does not fit: all of it takes 30.8 GB in main memory, where 1.00 GB are free; "
-        "streamed it takes 2.55 GB in main memory, where 1.00 GB are free"
+        "streamed it takes 2.54 GB in main memory, where 1.00 GB are free"
     )
     assert 2 * GB < planned.least < 3 * GB
 
