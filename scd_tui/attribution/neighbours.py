@@ -77,7 +77,7 @@ def _above(attribution: Attribution, node: NodeRef, direction: Tensor) -> Thread
 def _likest(
     attribution: Attribution, site: Site, weights: Tensor, direction: Tensor, best: Thread | None
 ) -> Thread | None:
-    """The better of `best` and a site's feature of likest direction among those with a weight.
+    """The better of `best` and the most similar feature of a site among those with a weight.
 
     Features at sinks that are left out do not take part.
     """

@@ -143,7 +143,7 @@ def _not_added(
 
 
 def _behind(model: LanguageModel, site: Site) -> Point | None:
-    """Where the stream is read right after a sublayer's output was added to it."""
+    """Where the stream is read right after a sublayer's output is added."""
     if site.kind == "attn_out" and model.has(MlpInput(site.layer)):
         return MlpInput(site.layer)
     if site.kind in ("attn_out", "mlp_out"):
