@@ -88,21 +88,6 @@ class Windows:
         """How many tokens count."""
         return self.ids.numel() if self.counted is None else int(self.counted.sum())
 
-    def places(self) -> tuple[Tensor, ...]:
-        """Of each batch, which tokens of `ids` laid end to end count, `[m]` int32 on the CPU."""
-        counted = self.counted
-        if counted is None:
-            counted = torch.ones_like(self.ids, dtype=torch.bool)
-        numbers = torch.arange(self.ids.numel(), dtype=torch.int32).reshape(self.ids.shape)
-        return tuple(
-            some[counts]
-            for some, counts in zip(
-                torch.split(numbers, self.batch),
-                torch.split(counted.cpu(), self.batch),
-                strict=True,
-            )
-        )
-
     def __iter__(self) -> Iterator[Batch]:
         counted = self.counted
         if counted is None:
