@@ -326,8 +326,9 @@ def test_integrated_gradients_leave_the_sink_where_it_is(
 ) -> None:
     """Effects at the other positions add up to the loss when those alone go to their constants."""
     model, attribution = loaded.model, explanation.attribution
-    reading, target, site = attribution.reading, attribution.target, SITES[-1]
-    _, scores = next(integrated_effects(model, reading, target, steps=200, batch=50))
+    # two blocks come after this site, so the sink reaches the other positions through attention
+    reading, target, site = attribution.reading, attribution.target, Site(0, "resid_post")
+    scores = dict(integrated_effects(model, reading, target, steps=200, batch=50))[site]
     x = reading.cut.activation(site)
     bare = torch.cat([x[:1], reading.clean[site].constant[1:]])
     with torch.no_grad():
@@ -336,7 +337,7 @@ def test_integrated_gradients_leave_the_sink_where_it_is(
         )
         lost = attribution.value - float(value_at(target, logits)[0])
     after = scores.features[reading.encoded[site].positions > 0].sum() + scores.errors[1:].sum()
-    assert float(after) == pytest.approx(lost, rel=0.01, abs=0.01)
+    assert float(after) == pytest.approx(lost, rel=0.002, abs=0.002)
 
 
 # --- curves and means -------------------------------------------------------------------------
