@@ -41,6 +41,7 @@ from scd_tui.tui.palette import Commands
 from scd_tui.tui.records import NoRecords, RecordsOf
 from scd_tui.tui.reopening import Reopening
 from scd_tui.tui.session import Session
+from scd_tui.tui.silence import TICK_SECONDS, Silence
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.theme import THEMES, theme_name
 from scd_tui.tui.thin import thinning
@@ -48,7 +49,7 @@ from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
 from scd_tui.worker.client import WorkerExit, WorkerGone
-from scd_tui.worker.protocol import Event, Message
+from scd_tui.worker.protocol import Alive, Event, Message
 
 if TYPE_CHECKING:
     from scd_tui.catalog.prompts import Prompt
@@ -127,6 +128,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         self._new_worker = worker
         self._worker: Worker | None = None
         self._worker_number = 0
+        self._silence = Silence()
         self._old_signals: dict[int, Any] = {}
         self.session = Session(model, device, self._send, self._noticed, circuit)
         if circuit is not None:
@@ -197,6 +199,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
     def on_mount(self) -> None:
         self.main.set_class(not self._colour, "-no-color")
         self._listen_for_signals()
+        self.set_interval(TICK_SECONDS, self._listen_for_life)
         self.app_resume_signal.subscribe(self, self._resumed)
         self.call_after_refresh(self._begin)
 
@@ -268,6 +271,7 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
         old, self._worker = self._worker, None
         self._worker_number += 1
         number = self._worker_number
+        self._silence.heard()
         self.session.starting()
         if old is not None:
             await old.close()
@@ -294,8 +298,16 @@ class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
             return  # the last words of a worker that was replaced
         if isinstance(message.content, WorkerExit):
             self.session.ended(message.content)
-        else:
+            return
+        self._silence.heard()
+        if self.session.silent:
+            self._listen_for_life()
+        if not isinstance(message.content, Alive):
             self.session.handle(message.content)
+
+    def _listen_for_life(self) -> None:
+        """Say that the worker is silent, and again that it is not."""
+        self.session.silent_for(self._silence.tick())
 
     async def on_unmount(self) -> None:
         await self.keeper.write()

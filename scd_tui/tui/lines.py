@@ -179,9 +179,12 @@ def key_hints(hints: Sequence[tuple[str, str]]) -> list[Span]:
 
 
 def last_words(session: Session, width: int) -> list[Line]:
-    """Why the worker ended, with the last lines of its stderr; nothing while it lives."""
+    """Why the worker ended, with the last lines of its stderr, or how long it has been silent.
+
+    Nothing while it is heard.
+    """
     if session.exit is None:
-        return []
+        return _silent(session.silent, width) if session.silent else []
     lines: list[Line] = [
         (
             (" The worker ", "text"),
@@ -193,6 +196,17 @@ def last_words(session: Session, width: int) -> list[Line]:
     ]
     tail = session.exit.stderr_tail[-(DEATH_LINES - 1) :]
     return [wrap(lines[0], width)[0], *(((f"   {line}", "dim"),) for line in tail)]
+
+
+def _silent(seconds: int, width: int) -> list[Line]:
+    """What to do about a worker that gives no sign of life."""
+    spans: Line = (
+        (" No sign of life from the worker", "bad"),
+        (f" for {seconds} s: it was stopped, or is stuck. What you see is kept. ", "text"),
+        ("R", "key"),
+        (" ends it, starts another and asks again.", "text"),
+    )
+    return wrap(spans, width)
 
 
 def prompt_count(session: Session) -> list[Span]:

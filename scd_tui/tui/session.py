@@ -97,6 +97,8 @@ class Session:
         self.store = CircuitStore()
         self.partial = False
         self.exit: WorkerExit | None = None
+        self.silent = 0
+        """Seconds without a sign of life of a worker from which something is expected."""
         self.busy: Busy | None = None
         self.message = ""
         self.level: Level = "info"
@@ -280,7 +282,7 @@ class Session:
     def starting(self) -> None:
         """The worker's process is being started."""
         self.phase = "starting"
-        self.exit = None
+        self.exit, self.silent = None, 0
         self.busy = Busy(0, "starting the worker")
         self._notice(Change.STATUS)
 
@@ -300,11 +302,20 @@ class Session:
             self._waiting = self._asked
         elif self._making is not None and self.prompt is not None:
             self._waiting = (self.prompt, self.choice, self._refused)
-        self.phase, self.exit, self.busy = "gone", how, None
+        self.phase, self.exit, self.busy, self.silent = "gone", how, None, 0
         self._forget_requests("the worker stopped: R starts it again")
         what = " with a request unfinished" if unfinished else ""
         self.say(f"the worker {how.reason}{what}: R starts it again", "bad")
         self._notice(Change.STATUS)
+
+    def silent_for(self, seconds: int) -> None:
+        """The worker has given no sign of life for so long; 0 where there is nothing to worry about."""
+        loads = self.phase == "starting" or self._loading is not None
+        expected = loads or self.running or self.measured is not None
+        silent = seconds if expected and self.phase not in ("none", "gone") else 0
+        if silent != self.silent:
+            self.silent = silent
+            self._notice(Change.STATUS)
 
     def could_not_start(self, why: str) -> None:
         self.ended(WorkerExit(None, None, (why,), fault="it could not be started"))

@@ -17,6 +17,8 @@ class Inbox:
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
         self.closed = threading.Event()
+        self.awaited = False
+        """Whether the thread that answers waits for the next request."""
 
     def read_forever(self) -> None:
         """Read frames until the stream ends or breaks; then leave a shutdown in the queue."""
@@ -47,10 +49,13 @@ class Inbox:
 
     def take(self, *, wait: bool) -> protocol.Request | None:
         """The next request; None when there is none and `wait` is false."""
+        self.awaited = wait
         try:
             return self._waiting.get(block=wait)
         except queue.Empty:
             return None
+        finally:
+            self.awaited = False
 
     @property
     def waiting(self) -> bool:

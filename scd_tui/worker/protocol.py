@@ -6,7 +6,8 @@ other side can be refused but never run. Every request carries a number that its
 
 A request is answered by any number of `Progress` (and, for `Attribute`, `SiteDone`), then by its one
 final answer or by `Failed`. After `Attributed` the worker goes on in the background: `Measured` for
-every batch of ablations, then `Trusted`; any request interrupts that between two batches.
+every batch of ablations, then `Trusted`; any request interrupts that between two batches. `Alive` can
+come between any two of these.
 """
 
 import struct
@@ -210,6 +211,10 @@ class Progress(Message, frozen=True, kw_only=True, tag=True):
     total: int
 
 
+class Alive(Message, frozen=True, kw_only=True, tag=True):
+    """A sign of life, every `pulse.BEAT_SECONDS` while the worker waits or computes. `request` is 0."""
+
+
 class Loaded(Message, frozen=True, kw_only=True, tag=True):
     """`notes` are sentences on how it was loaded, where that was not as asked."""
 
@@ -367,7 +372,8 @@ class Failed(Message, frozen=True, kw_only=True, tag=True):
 
 
 Event = (
-    Progress
+    Alive
+    | Progress
     | Loaded
     | Gated
     | Tokenized

@@ -1,4 +1,5 @@
-"""The worker's process: its descriptors, its thread that reads, its main thread that answers.
+"""The worker's process: its descriptors, a thread that reads, one that gives signs of life, and the main
+thread that answers.
 
 The device is used by the main thread only. Standard output belongs to the protocol, so the descriptor
 is moved away at once and everything that a library prints goes to stderr.
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from scd_tui.worker import protocol
 from scd_tui.worker.inbox import Inbox
 from scd_tui.worker.protocol import Message
+from scd_tui.worker.pulse import Pulse
 
 NICENESS = 5
 """The screen goes before the computation."""
@@ -31,10 +33,16 @@ def serve() -> int:
     inbox = Inbox(os.fdopen(os.dup(0), "rb", buffering=0))
     threading.Thread(target=inbox.read_forever, name="inbox", daemon=True).start()
 
+    one_at_a_time = threading.Lock()
+
     def send(message: Message) -> None:
         data = memoryview(protocol.frame(message))
-        while data:
-            data = data[out.write(data) :]
+        with one_at_a_time:
+            while data:
+                data = data[out.write(data) :]
+
+    pulse = Pulse(send, lambda: inbox.awaited)
+    threading.Thread(target=pulse.beat_forever, name="pulse", daemon=True).start()
 
     # Imported only now: it takes seconds, and what it prints must not meet the protocol.
     from scd_tui.attribution.numerics import leave_a_core
