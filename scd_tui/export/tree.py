@@ -2,13 +2,15 @@
 
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
-from rich.tree import Tree
+from rich.console import Console
 
 from scd_tui.contrasts import contrast_in_prompt
-from scd_tui.graph import Circuit, Flow, NodeId, Pruned, Target, parse_node
+from scd_tui.export.printing import Line, Row, printed
+from scd_tui.graph import Circuit, Flow, NodeId, NodeRef, Pruned, Site, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import percent, probability
 from scd_tui.pruning import without_position
@@ -49,7 +51,10 @@ def token_at(circuit: Circuit, position: int) -> str:
 
 def label(circuit: Circuit, node: NodeId) -> str:
     """What a node is: a feature's explanation, empty where the circuit has none, or what it stands for."""
-    ref = parse_node(node)
+    return _label(circuit, parse_node(node))
+
+
+def _label(circuit: Circuit, ref: NodeRef) -> str:
     if ref.kind == "feature":
         source = circuit.model.sources.get(str(ref.site), str(ref.site))
         return visible(circuit.explanations.get(f"{source}/{ref.index}", ""))
@@ -61,66 +66,91 @@ def label(circuit: Circuit, node: NodeId) -> str:
     }[ref.kind]
 
 
-def _line(
-    circuit: Circuit, group: NodeGroup, value: float, largest: float, exact: float | None = None
-) -> Text:
-    colour = TOWARDS if value >= 0 else AWAY
-    line = Text()
-    if len(group.nodes) == 1:
-        position = parse_node(group.id).position
-        line.append(group.id, style="bold")
-        line.append(f" {token_at(circuit, position)!r:<12} ", style="dim")
-    else:
-        places = sorted(parse_node(node.id).position for node in group.nodes)
-        line.append(without_position(group.id), style="bold")
-        line.append(f" at {', '.join(map(str, places))} ", style="dim")
-    line.append(f"{signed(value)} ", style=colour)
-    line.append(f"{bar(value, largest):<{_BAR_WIDTH}} ", style=colour)
-    if exact is not None:
-        line.append(f"exact {signed(exact)} ", style="dim")
-    if circuit.pruned is not None and group.influence is not None:
-        line.append(f"influence {group.influence:.1%} ", style="dim")
-    line.append(shorten(label(circuit, group.id), _LABEL_WIDTH))
-    return line
+def _said(words: str, style: str = "") -> Line:
+    return ((words, style),)
 
 
-def _header(circuit: Circuit) -> list[RenderableType]:
+class _Parsed(NamedTuple):
+    """A group of nodes, its effect, and the name of its first node taken apart: each is needed often."""
+
+    group: NodeGroup
+    effect: float
+    ref: NodeRef
+
+    @classmethod
+    def of(cls, group: NodeGroup) -> "_Parsed":
+        return cls(group, group.effect, parse_node(group.id))
+
+
+class _Drawing:
+    """Lines of one circuit's nodes. What many nodes share, such as a token's text, is made once."""
+
+    def __init__(self, circuit: Circuit, largest: float) -> None:
+        self._circuit = circuit
+        self._largest = largest
+        count = range(len(circuit.tokens))
+        self._tokens = [f" {token_at(circuit, position)!r:<12} " for position in count]
+
+    def node(self, one: _Parsed, value: float, exact: float | None = None) -> Line:
+        """One line for a group of nodes, with `value` as number and bar."""
+        circuit, group, ref = self._circuit, one.group, one.ref
+        colour = TOWARDS if value >= 0 else AWAY
+        if len(group.nodes) == 1:
+            spans = [(group.id, "bold"), (self._tokens[ref.position], "dim")]
+        else:
+            places = sorted(parse_node(node.id).position for node in group.nodes)
+            spans = [
+                (without_position(group.id), "bold"),
+                (f" at {', '.join(map(str, places))} ", "dim"),
+            ]
+        spans.append(
+            (f"{signed(value)} {bar(value, self._largest):<{_BAR_WIDTH}} ", colour),
+        )
+        if exact is not None:
+            spans.append((f"exact {signed(exact)} ", "dim"))
+        if circuit.pruned is not None and group.influence is not None:
+            spans.append((f"influence {group.influence:.1%} ", "dim"))
+        spans.append((shorten(_label(circuit, ref), _LABEL_WIDTH), ""))
+        return tuple(spans)
+
+
+def _header(circuit: Circuit) -> list[Line]:
     target, model = circuit.target, circuit.model
     shown = circuit.completions[:5]
     ids = ids_of_alike([c.token for c in shown])
-    lines = [
-        Text(visible(f"{model.name} · {model.dictionaries} · {model.device}"), style="dim"),
-        Text.assemble(("prompt ", "dim"), visible(circuit.prompt)),
-        *([Text(f"then   {forced_text(circuit)!r} was put after it")] if circuit.forced else []),
-        Text(
+    lines: list[Line] = [
+        _said(visible(f"{model.name} · {model.dictionaries} · {model.device}"), "dim"),
+        (("prompt ", "dim"), (visible(circuit.prompt), "")),
+        *([_said(f"then   {forced_text(circuit)!r} was put after it")] if circuit.forced else []),
+        _said(
             f"next   {_after(circuit)}"
             + "  ".join(
                 f"{visible(c.token.text)!r}{number} {probability(c.probability)}"
                 for c, number in zip(shown, ids, strict=True)
             )
         ),
-        Text(f"metric {metric_words(target)} = {signed(circuit.metric_value)}"),
+        _said(f"metric {metric_words(target)} = {signed(circuit.metric_value)}"),
     ]
     if target.contrast_is_default and target.contrast is not None:
         words = f"       the contrast is {likeliest_words(target)}"
-        lines.append(Text(words, style="dim"))
+        lines.append(_said(words, "dim"))
     if words := contrast_hint(circuit):
-        lines.append(Text(f"       {words}"))
+        lines.append(_said(f"       {words}"))
     if against := contrast_text(circuit):
         there = contrast_value_words(circuit, digits=2)
-        lines.append(Text(f"less   what it is in {against!r}" + f": {there}" * bool(there)))
+        lines.append(_said(f"less   what it is in {against!r}" + f": {there}" * bool(there)))
     if words := settings_words(circuit.settings):
-        lines.append(Text(f"set    {words}", style="dim"))
+        lines.append(_said(f"set    {words}", "dim"))
     if words := trust_words(circuit):
-        lines.append(Text(f"trust  {words}"))
-    lines.append(Text(f"share  {percent(circuit.share_explained)} explained over all sites"))
-    lines += [Text(f"sinks  {line}") for line in sink_lines(circuit.sinks, circuit.tokens)]
+        lines.append(_said(f"trust  {words}"))
+    lines.append(_said(f"share  {percent(circuit.share_explained)} explained over all sites"))
+    lines += [_said(f"sinks  {line}") for line in sink_lines(circuit.sinks, circuit.tokens)]
     if circuit.flow is not None:
-        lines.append(Text(f"flow   {flow_words(circuit.flow)}"))
+        lines.append(_said(f"flow   {flow_words(circuit.flow)}"))
     if circuit.pruned is not None:
-        lines.append(Text(f"pruned {pruned_words(circuit, circuit.pruned)}"))
-    lines += [Text(f"note   {visible(note)}", style="yellow") for note in circuit.notes]
-    return list(lines)
+        lines.append(_said(f"pruned {pruned_words(circuit, circuit.pruned)}"))
+    lines += [_said(f"note   {visible(note)}", "yellow") for note in circuit.notes]
+    return lines
 
 
 def contrast_hint(circuit: Circuit) -> str:
@@ -203,54 +233,67 @@ def metric_words(target: Target) -> str:
     return f"{words[target.metric]} {wanted}"
 
 
-def render(circuit: Circuit, upstream: int = 3) -> RenderableType:
-    """Sites from the last to the first, each with its top nodes and their `upstream` strongest edges.
+def render(circuit: Circuit, console: Console, upstream: int = 3) -> Iterator[str]:
+    """Lines of text with the escapes of `console`, and as wide as it is if it is a terminal.
 
+    Sites from the last to the first, each with its top nodes and their `upstream` strongest edges.
     A pruned circuit is shown with all of its nodes and edges, the embeddings last, and features at all
     positions together if that is how it was pruned. Edges that are weak beside the strongest into the
     same node are in one line.
     """
+    yield from printed((Row(line) for line in _header(circuit)), console)
+    yield from printed(_tree(circuit, upstream), console)
+
+
+def _tree(circuit: Circuit, upstream: int) -> Iterator[Row]:
     pruned = circuit.pruned
     found = grouped(circuit, without_position if pruned is not None and pruned.summed else str)
-    shown = [
-        group
-        for group in found.groups
-        if parse_node(group.id).kind != "root"
-        and (pruned is not None or any(node.top for node in group.nodes))
-    ]
-    shown.sort(key=lambda group: -abs(group.effect))
-    largest = max((abs(group.effect) for group in shown), default=0.0)
-    tree = Tree(Text(metric_words(circuit.target), style="bold"), guide_style="dim")
+    at: dict[Site | None, list[_Parsed]] = {}
+    largest = 0.0
+    for one in map(_Parsed.of, found.groups):
+        shown = pruned is not None or any(node.top for node in one.group.nodes)
+        if shown and one.ref.kind != "root":
+            at.setdefault(one.ref.site, []).append(one)
+            largest = max(largest, abs(one.effect))
+    drawing = _Drawing(circuit, largest)
 
-    def add(branch: Tree, groups: list[NodeGroup]) -> None:
-        for group in groups:
-            twig = branch.add(_line(circuit, group, group.effect, largest, group.exact))
-            strong, weak = parted(found.into.get(group.name, ()))
-            for edge in strong if pruned is not None else strong[:upstream]:
-                line = _line(circuit, edge.source, edge.weight, largest)
-                twig.add(Text.assemble(("← ", "dim"), line))
-            if weak and (pruned is not None or len(strong) < upstream):
-                total = signed(sum(edge.weight for edge in weak))
-                words = f"← {len(weak)} {WEAK_WORDS}, together {total}"
-                twig.add(Text(words, style="dim"))
+    def edges_into(group: NodeGroup) -> Iterator[Line]:
+        strong, weak = parted(found.into.get(group.name, ()))
+        for edge in strong if pruned is not None else strong[:upstream]:
+            yield (("← ", "dim"), *drawing.node(_Parsed.of(edge.source), edge.weight))
+        if weak and (pruned is not None or len(strong) < upstream):
+            total = signed(sum(edge.weight for edge in weak))
+            yield _said(f"← {len(weak)} {WEAK_WORDS}, together {total}", "dim")
 
+    branches: list[tuple[Line, Sequence[_Parsed]]] = []
     for summary in circuit.sites:
-        here = [group for group in shown if parse_node(group.id).site == summary.site]
-        if pruned is not None and not here:
+        if pruned is not None and summary.site not in at:
             continue
         words = (
             f"  {percent(summary.share_explained)} explained, features {signed(summary.features)}, "
             f"error {signed(summary.error)}; "
             f"variance explained {percent(summary.explained_variance)}"
         )
-        branch = tree.add(Text.assemble((str(summary.site), "bold cyan"), words))
-        add(branch, here)
-    if leaves := [group for group in shown if parse_node(group.id).site is None]:
-        add(tree.add(Text("embeddings", style="bold cyan")), leaves)
-    return Group(*_header(circuit), tree)
+        head = (str(summary.site), "bold cyan"), (words, "")
+        branches.append((head, at.get(summary.site, [])))
+    if leaves := at.get(None):
+        branches.append((_said("embeddings", "bold cyan"), leaves))
+    yield Row(_said(metric_words(circuit.target), "bold"))
+    for nth, (line, here) in enumerate(branches, 1):
+        last_branch = nth == len(branches)
+        yield Row(line, (last_branch,))
+        here = sorted(here, key=lambda one: -abs(one.effect))
+        for number, one in enumerate(here, 1):
+            last_node = number == len(here)
+            yield Row(drawing.node(one, one.effect, one.group.exact), (last_branch, last_node))
+            edges = list(edges_into(one.group))
+            for count, edge in enumerate(edges, 1):
+                yield Row(edge, (last_branch, last_node, count == len(edges)))
 
 
 def print_tree(circuit: Circuit) -> None:
     """Print a circuit to stdout."""
-    # A pipe has no width of its own, and lines cut at 80 columns would lose their labels.
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(render(circuit))
+    lines = render(circuit, Console())
+    # many at once: a write for each line costs as much as making it
+    while some := list(islice(lines, 1000)):
+        sys.stdout.write("\n".join(some) + "\n")

@@ -1,5 +1,6 @@
 """Records made from a text, held against the activations themselves and against what ships."""
 
+import io
 from pathlib import Path
 
 import msgspec
@@ -146,10 +147,7 @@ def test_the_command_keeps_records_that_the_app_finds(
 
 
 def printed(circuit: Circuit) -> str:
-    console = Console(width=200)
-    with console.capture() as capture:
-        console.print(render(circuit))
-    return capture.get()
+    return "\n".join(render(circuit, Console(file=io.StringIO())))
 
 
 def test_a_label_made_here_is_of_the_strongest_tokens_or_of_the_promoted() -> None:

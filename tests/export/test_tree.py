@@ -32,10 +32,8 @@ def circuit(tiny_loaded: LoadedModel) -> Circuit:
 
 
 def printed(circuit: Circuit, **options) -> str:
-    console = Console(width=160, record=True, file=None, force_terminal=True, **options)
-    with console.capture() as capture:
-        console.print(render(circuit))
-    return capture.get()
+    console = Console(width=160, force_terminal=True, color_system="truecolor", **options)
+    return "\n".join(render(circuit, console))
 
 
 def plain(circuit: Circuit) -> str:

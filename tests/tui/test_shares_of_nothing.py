@@ -1,5 +1,7 @@
 """A share or a variance of nothing is shown as n/a, wherever it stands."""
 
+import io
+
 import msgspec
 from rich.console import Console
 from textual.pilot import Pilot
@@ -26,10 +28,7 @@ def of_nothing() -> Circuit:
 def test_a_file_without_shares_is_read_compared_and_printed() -> None:
     made = decode_circuit(encode_circuit(of_nothing()))
     assert made == of_nothing()
-    console = Console(width=160)
-    with console.capture() as capture:
-        console.print(render(made))
-    text = capture.get()
+    text = "\n".join(render(made, Console(file=io.StringIO())))
     assert "share  n/a explained over all sites" in text
     assert text.count("n/a explained, features") == len(made.sites)
     assert text.count("variance explained n/a") == len(made.sites)
