@@ -3,20 +3,23 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from scd_tui.commands.options import (
+    STANDARD_OUTPUT,
     add_model_options,
+    add_out,
     add_prompt,
     add_pruning,
     add_stream,
     as_pruned,
+    check_out,
     find_with_dictionaries,
     load_model,
     model_reference,
     parse_prompt,
     positive,
     prompt_text,
+    write_out,
 )
 from scd_tui.commands.parser import Parser
 from scd_tui.errors import InputError
@@ -93,9 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
     )
     add_pruning(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="save the circuit, all of it, to FILE"
-    )
+    add_out(parser, "the circuit, all of it,")
     parser.add_argument("--json", action="store_true", help="print the circuit as JSON")
     return parser
 
@@ -108,9 +109,10 @@ def run(argv: Sequence[str]) -> int:
     if not prompt:
         raise InputError("the prompt is empty: give some text")
 
+    check_out(arguments.out)
+    if arguments.json and arguments.out == STANDARD_OUTPUT:
+        raise InputError("both --json and --out - print a circuit: leave out one of them")
     spec = find_with_dictionaries(model_reference(arguments), "a circuit")
-    if arguments.out is not None and not arguments.out.parent.is_dir():
-        raise InputError(f"{arguments.out} cannot be written: its folder does not exist")
 
     from scd_tui.attribution.explain import explain, measured_circuit
     from scd_tui.config import cache_path
@@ -144,15 +146,16 @@ def run(argv: Sequence[str]) -> int:
         made=cache_path() / "contexts",
     )
     shown = as_pruned(circuit, arguments)
+    problem: InputError | None = None
     if arguments.out is not None:
-        from scd_tui.files import write_private
-
         try:
-            write_private(arguments.out, encode_circuit(circuit))
-        except OSError as error:
-            raise InputError(f"{arguments.out} cannot be written: {error.strerror}") from None
+            write_out(arguments.out, encode_circuit(circuit))
+        except InputError as error:
+            problem = error  # what took so long to make is printed all the same
     if arguments.json:
         sys.stdout.write(encode_circuit(shown).decode())
-    else:
+    elif arguments.out != STANDARD_OUTPUT:
         print_tree(shown)
+    if problem is not None:
+        raise problem
     return 0

@@ -174,6 +174,45 @@ def _is_file(word: str) -> bool:
     return word.endswith((".json", ".toml", ".txt")) or Path(word).is_file()
 
 
+STANDARD_OUTPUT = Path("-")
+"""The file name that means standard output."""
+
+
+def add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--out FILE`, or - for standard output; `check_out` and `write_out` take it."""
+    parser.add_argument(
+        "--out",
+        type=_out_file,
+        metavar="FILE",
+        help=f"save {what} to FILE; - is standard output, and nothing else is then printed there",
+    )
+
+
+def _out_file(text: str) -> Path:
+    """A file to write, as an argument. Raises argparse's error on a name that only a folder has."""
+    if not text or text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} names a folder; name a file")
+    return Path(text)
+
+
+def check_out(out: Path | None) -> None:
+    """Ahead of what takes long: raise InputError if nothing could be written to `--out`."""
+    if out is not None and out != STANDARD_OUTPUT:
+        from scd_tui.files import check_named
+
+        check_named(out)
+
+
+def write_out(out: Path, data: bytes) -> None:
+    """Write to `--out`. Raises InputError in one sentence."""
+    if out == STANDARD_OUTPUT:
+        sys.stdout.write(data.decode())
+        return
+    from scd_tui.files import write_named
+
+    write_named(out, data)
+
+
 def add_pruning(parser: argparse.ArgumentParser) -> None:
     """`--prune` and how; `as_pruned` does it."""
     from scd_tui.pruning import EDGE_SHARE, NODE_SHARE

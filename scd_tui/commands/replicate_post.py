@@ -1,6 +1,7 @@
 """`scd-tui replicate-post`: the post's tables made anew, and what its way of loading makes of them."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,11 @@ from scd_tui.commands.options import (
     positive,
 )
 from scd_tui.commands.parser import Parser
-from scd_tui.errors import InputError
+from scd_tui.errors import InputError, RunError
+from scd_tui.files import check_named, why
+
+REPORT, RECORD = "report.md", "replication.json"
+"""The files that it writes beside the circuits."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -49,11 +54,9 @@ def run(argv: Sequence[str]) -> int:
     spec = find_with_dictionaries(model_reference(arguments), "the replication")
     text = bundled_text() if arguments.text is None else read_text(arguments.text)
     prompts = read_prompt_set(prompts_dir() / "post.toml").prompts
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (out / "circuits").mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made: {error.strerror}") from None
+    _make_folders(out)
+    for name in (REPORT, RECORD):
+        check_named(out / name)
 
     import msgspec
     from rich.console import Console
@@ -62,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.attribution.replicate import replicate
     from scd_tui.config import cache_path
     from scd_tui.export.replication import circuit_name, render
-    from scd_tui.files import write_private
+    from scd_tui.files import write_named
     from scd_tui.graph import encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
     from scd_tui.neuronpedia.start import cache_folder
@@ -91,14 +94,26 @@ def run(argv: Sequence[str]) -> int:
             for prompt in found.prompts
         ),
     )
-    try:
-        for index, prompt in enumerate(found.prompts, start=1):
-            for answer in prompt.answers:
-                write_private(out / circuit_name(index, answer), encode_circuit(answer.circuit))
-        data = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
-        write_private(out / "replication.json", data)
-        write_private(out / "report.md", render(found, loaded.identity).encode())
-    except OSError as error:
-        raise InputError(f"{error.filename or out} cannot be written: {error.strerror}") from None
-    sys.stdout.write(f"{out / 'report.md'}\n")
+    # first what says most: a disk may have room for that alone
+    write_named(out / REPORT, render(found, loaded.identity).encode())
+    data = msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+    write_named(out / RECORD, data)
+    for index, prompt in enumerate(found.prompts, start=1):
+        for answer in prompt.answers:
+            write_named(out / circuit_name(index, answer), encode_circuit(answer.circuit))
+    sys.stdout.write(f"{out / REPORT}\n")
     return 0
+
+
+def _make_folders(out: Path) -> None:
+    """The folder that was named, and that for circuits in it. Raises InputError."""
+    for folder in (out, out / "circuits"):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTDIR):
+                taken = (
+                    f"{folder} cannot be made: it is, or lies in, what is no folder; name another"
+                )
+                raise InputError(taken) from None
+            raise RunError(f"{folder} cannot be made: {why(error)}") from None

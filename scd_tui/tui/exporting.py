@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 
-from scd_tui.files import write_private
+from scd_tui.files import why, write_named
 from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.clipboard import MAXIMUM_OSC52, copy_through_tmux, route
 from scd_tui.tui.ink import cut, plain
 from scd_tui.tui.quick_list import LinkScreen, quick_list
-from scd_tui.tui.saving import numbered, save
+from scd_tui.tui.saving import save, write_numbered
 
 if TYPE_CHECKING:
     from scd_tui.tui.fetching import Fetching
@@ -39,9 +39,9 @@ class Exporting(App[int]):
         if moment is None:
             self.session.say("there is no circuit to save yet", "warn")
             return
-        folder = self._save_to or Path.cwd()
 
         def work() -> str:
+            folder = self._save_to or Path.cwd()
             path, written = save(folder, moment.circuit(), moment.view())
             return f"saved to {path}" if written else f"already saved, just as it is, to {path}"
 
@@ -51,12 +51,15 @@ class Exporting(App[int]):
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
         """Save the screen where circuits are saved: behind SSH there is no folder of downloads."""
-        folder = Path(path) if path is not None else self._save_to or Path.cwd()
-        file = folder / filename if filename else numbered(folder, "scd-tui", ".svg")
         data = self.export_screenshot().encode()
 
         def work() -> str:
-            write_private(file, data)
+            folder = Path(path) if path is not None else self._save_to or Path.cwd()
+            if filename:
+                file = folder / filename
+                write_named(file, data)
+            else:
+                file = write_numbered(folder, "scd-tui", ".svg", data)
             return f"saved to {file}"
 
         self.run_worker(self._write(work), group="save")
@@ -66,7 +69,9 @@ class Exporting(App[int]):
         """Do in a thread what writes a file, and say what it says of that."""
         try:
             told = await asyncio.to_thread(work)
-        except OSError as error:
+        except OSError as error:  # of the folder: it was deleted
+            self.session.say(f"not saved: {why(error)}", "bad")
+        except ValueError as error:
             self.session.say(f"not saved: {visible(str(error))}", "bad")
         else:
             self.session.say(visible(told), "good")

@@ -1,12 +1,14 @@
 """Saving the circuit on the screen, and the screen."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import msgspec
 
-from scd_tui.files import write_private
+from scd_tui.errors import RunError
+from scd_tui.files import why, write_new
 from scd_tui.graph import Circuit
 from scd_tui.history import Folds, View
 from scd_tui.saved import decode_saved, encode_saved
@@ -23,23 +25,35 @@ def _names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
     yield from (folder / f"{stem}-{number}{suffix}" for number in count(2))
 
 
-def numbered(folder: Path, stem: str, suffix: str) -> Path:
-    """A file of this name, or with the first number behind it that is free."""
-    return next(path for path in _names(folder, stem, suffix) if not path.exists())
+def write_numbered(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
+    """Write a file of this name, or with the first number behind it that nothing has. Raises RunError.
+
+    What has the name already is never touched, be it a link that leads nowhere, or a file that another
+    app makes at the same time.
+    """
+    for path in _names(folder, stem, suffix):
+        if not os.path.lexists(path):
+            try:
+                write_new(path, data)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise RunError(f"{path} cannot be written: {why(error)}") from None
+            return path
+    raise AssertionError("there is always another number")
 
 
 def save(folder: Path, circuit: Circuit, view: View) -> tuple[Path, bool]:
-    """Write the circuit into `folder`, unless it is there just so. Raises OSError.
+    """Write the circuit into `folder`, unless it is there just so.
 
-    Returns the file, and whether it was written now.
+    Returns the file, and whether it was written now. Raises InputError, and ValueError on NaN.
     """
     for path in _names(folder, stem_of(circuit), ".json"):
-        if not path.exists():
-            write_private(path, encode_saved(circuit, view))
-            return path, True
-        if _holds(path, circuit, view):
+        if not os.path.lexists(path):
+            break
+        if path.is_file() and _holds(path, circuit, view):
             return path, False
-    raise AssertionError("there is always another number")
+    return write_numbered(folder, stem_of(circuit), ".json", encode_saved(circuit, view)), True
 
 
 def _holds(path: Path, circuit: Circuit, view: View) -> bool:
