@@ -29,6 +29,7 @@ from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.exporting import Exporting
 from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections
+from scd_tui.tui.in_turn import InTurn
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.labelling import Labelling
 from scd_tui.tui.main_screen import MainScreen
@@ -80,7 +81,7 @@ class FromWorker(TextualMessage):
         self.content = content
 
 
-class ScdApp(Walking, Trying, Reopening, Exporting, Commands):
+class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
     """Circuits behind completions. With a `circuit`, no worker is started until one is asked for;
     `view` is how that was being looked at, and `given` where its model is, if the user says so.
 

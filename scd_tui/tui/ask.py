@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from scd_tui.contrasts import contrast_in_prompt
@@ -20,6 +19,7 @@ from scd_tui.text import visible
 from scd_tui.tui.bindings import key
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.data_input import DataInput
+from scd_tui.tui.dialogs import Dialog
 from scd_tui.tui.fields import Cycle, Named, TokenInput
 from scd_tui.tui.ink import Line, Span, fit, wrap
 from scd_tui.tui.paint import quoted
@@ -126,7 +126,7 @@ def _number(text: str, name: str, default: _Default, least: int | None = None) -
     return number
 
 
-class AskScreen(ModalScreen[tuple[Choice, Texts] | None]):
+class AskScreen(Dialog[tuple[Choice, Texts] | None]):
     """Every setting of the question, to change as many as one likes and ask once.
 
     `typed` is what a question said that was refused, and `problem` why.

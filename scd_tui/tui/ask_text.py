@@ -7,15 +7,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from scd_tui.text import visible
 from scd_tui.tui.bindings import key
 from scd_tui.tui.data_input import DataInput
+from scd_tui.tui.dialogs import Dialog
 
 
-class AskText(ModalScreen[str | None]):
+class AskText(Dialog[str | None]):
     """Answers with the text, None where it was given up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [key("modal.close", "escape", "close", "close", "esc")]

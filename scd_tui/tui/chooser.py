@@ -10,11 +10,11 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from scd_tui.tui.bindings import chooser_keys
 from scd_tui.tui.data_input import DataInput
+from scd_tui.tui.dialogs import Dialog
 from scd_tui.tui.ink import Line, Span, plain
 from scd_tui.tui.view import Bar, Pane
 
@@ -96,7 +96,7 @@ class Options(Pane):
                 self.post_message(self.Chosen())
 
 
-class Chooser(ModalScreen[str | None]):
+class Chooser(Dialog[str | None]):
     """Choose one of `options`. Where `typed`, what was typed is taken if nothing matches it.
 
     `forget` makes the delete key remove an option for good, on its second press.

@@ -17,6 +17,7 @@ from scd_tui.history import target_words
 from scd_tui.numbers import bar, percent, signed
 from scd_tui.text import visible
 from scd_tui.tui.bindings import compare_keys
+from scd_tui.tui.dialogs import LeftOnce
 from scd_tui.tui.ink import Line, Span, cut, cut_start, fit, pad
 from scd_tui.tui.lines import key_hints
 from scd_tui.tui.opening import against
@@ -175,7 +176,7 @@ def summary(found: Comparison) -> list[Span]:
     return spans
 
 
-class CompareScreen(Screen[str | None]):
+class CompareScreen(LeftOnce, Screen[str | None]):
     """Compares circuit A, which is on the main screen, with B. Answers with a name to go to there."""
 
     BINDINGS: ClassVar[list[BindingType]] = compare_keys()

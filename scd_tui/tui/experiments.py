@@ -30,10 +30,14 @@ Then = Callable[[Event], None]
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A request whose answer `then` takes. `quiet`: one that nobody waits for says nothing if it fails."""
+    """A request whose answer `then` takes. `quiet`: one that nobody waits for says nothing if it fails.
+
+    `asked` is what was asked, all of it.
+    """
 
     then: Then
     quiet: bool
+    asked: tuple[type[Message], dict[str, object]]
 
 
 class Experiments:
@@ -58,11 +62,17 @@ class Experiments:
         quiet: bool = False,
         **fields: object,
     ) -> bool:
-        """Send a request; `stage` is what the progress line says of it. Returns whether it was sent."""
+        """Send a request; `stage` is what the progress line says of it. Returns whether it was sent.
+
+        One that somebody waits for already is not sent again.
+        """
+        asked = (kind, fields)
+        if not quiet and any(one.asked == asked for one in self._pending.values() if not one.quiet):
+            return True
         number = self._session.request(kind, stage, **fields)
         if number is None:
             return False
-        self._pending[number] = Pending(then, quiet)
+        self._pending[number] = Pending(then, quiet, asked)
         return True
 
     def ask_of_circuit(

@@ -11,12 +11,12 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 
 from scd_tui.catalog.prompts import Prompt, PromptSet
 from scd_tui.numbers import counted
 from scd_tui.text import visible
 from scd_tui.tui.bindings import close_keys, key, list_keys
+from scd_tui.tui.dialogs import Dialog
 from scd_tui.tui.ink import Line, Span, cut_start, pad, wrap
 from scd_tui.tui.text_screen import TextScreen
 from scd_tui.tui.view import Bar, Pane
@@ -196,7 +196,7 @@ class PromptList(Pane):
             self.post_message(self.Chosen(self.current.prompt))
 
 
-class PromptPicker(ModalScreen[Prompt | None]):
+class PromptPicker(Dialog[Prompt | None]):
     """Choose a prompt, with its target and contrast, from the sets that ship with the program.
 
     It is answered without its contrast prompt, unless that was wanted too.

@@ -5,11 +5,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from scd_tui.catalog.choice import Choice
 from scd_tui.catalog.words import facts, memory_in_words, size_in_words
@@ -17,6 +16,7 @@ from scd_tui.errors import InputError
 from scd_tui.text import visible
 from scd_tui.tui.bindings import download_keys
 from scd_tui.tui.chooser import Chooser, Option
+from scd_tui.tui.dialogs import Dialog, Dialogs
 from scd_tui.tui.ink import Ink, Line, Span, pad, wrap
 from scd_tui.tui.lines import download_progress
 from scd_tui.tui.notices import Change, Fetching, Notice
@@ -56,7 +56,7 @@ def option_of(choice: Choice, loaded: str, cells: int = NAME_CELLS) -> Option:
     return Option(choice.reference, line)
 
 
-class DownloadPanel(ModalScreen[None]):
+class DownloadPanel(Dialog[None]):
     """What a model is, what it takes, and how far its download has come."""
 
     BINDINGS: ClassVar[list[BindingType]] = download_keys()
@@ -120,7 +120,7 @@ class Models:
 
     def __init__(
         self,
-        app: App[Any],
+        app: Dialogs,
         session: Session,
         *,
         load: Callable[[str], None],
@@ -151,7 +151,7 @@ class Models:
         cells = min(longest, max(LEAST_NAME_CELLS, min(NAME_CELLS, self._app.size.width - 48)))
         options = [option_of(one, self._session.wanted_model, cells) for one in in_order]
         hint = "type words of its name · files, memory and how it would run"
-        self._app.push_screen(Chooser("Models", options, hint=hint), chosen)
+        self._app.open_prepared(Chooser("Models", options, hint=hint), chosen)
 
     def take(self, choice: Choice) -> None:
         """Load what is here, and offer to download what is not."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
-from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit
@@ -19,6 +18,7 @@ from scd_tui.numbers import counted
 from scd_tui.saved import decode_saved
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
+from scd_tui.tui.dialogs import Dialogs
 from scd_tui.tui.ink import Line, Span, cut, cut_start, pad, width_of
 from scd_tui.tui.keeping import Keeper
 from scd_tui.tui.notices import Level
@@ -36,7 +36,7 @@ class Opening:
 
     def __init__(
         self,
-        app: App[Any],
+        app: Dialogs,
         keeper: Keeper,
         *,
         say: Say,
@@ -59,7 +59,7 @@ class Opening:
             hint="type words of the prompt, the target or the model",
             forget=self._keeper.history.forget,
         )
-        self._app.push_screen(chooser, self._then(self._open_past))
+        self._app.open_prepared(chooser, self._then(self._open_past))
 
     async def choose_file(self, folder: Path) -> None:
         """Ask for a file, of `folder` or any other."""
@@ -70,12 +70,12 @@ class Opening:
             return
         hint = "type words of a name, or the path of another file"
         chooser = Chooser("Open a circuit", options, hint=hint, typed=True)
-        self._app.push_screen(chooser, self._then(self._open_file))
+        self._app.open_prepared(chooser, self._then(self._open_file))
 
     def _then(self, then: Callable[[str], Any]) -> Callable[[str | None], None]:
         def chosen(value: str | None) -> None:
             if value is not None:
-                self._app.run_worker(then(value), group="open")
+                self._app.run_worker(then(value), group="open", exclusive=True)
 
         return chosen
 
@@ -98,7 +98,7 @@ class Opening:
 
         hint = "type words of the prompt, the target or the model, or the path of a file"
         chooser = Chooser("Compare with", options, hint=hint, typed=True)
-        self._app.push_screen(chooser, self._then(read))
+        self._app.open_prepared(chooser, self._then(read))
 
     async def _open_past(self, key: str) -> None:
         # What is on the screen may be the very circuit that is asked for.

@@ -8,16 +8,18 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.widgets import Input
 
 from scd_tui.tui.bindings import all_keys
+from scd_tui.tui.dialogs import LeftOnce
 from scd_tui.tui.hints import shown
 
 if TYPE_CHECKING:
     from scd_tui.tui.main_screen import MainScreen
 
 
-class Palette(CommandPalette):
+class Palette(LeftOnce, CommandPalette):
     """The palette with a cursor that does not blink: idle is silent here as elsewhere."""
 
     def on_mount(self) -> None:
@@ -32,6 +34,10 @@ class Commands(App[int]):
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Choose a theme, in a palette that is this app's own."""
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action there is; those of a pane are for that pane, wherever one is."""

@@ -1,15 +1,16 @@
 """Circuits that were made before: to go on with, or to hold the shown one against."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from textual.app import App
 
 from scd_tui.graph import Circuit
 from scd_tui.history import View, key_of
 from scd_tui.text import visible
+from scd_tui.tui.dialogs import Dialogs
 
 if TYPE_CHECKING:
     from scd_tui.comparison import Comparison
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from scd_tui.tui.session import Session
 
 
-class Reopening(App[int]):
+class Reopening(Dialogs):
     """The part of the app that opens and compares: `ScdApp` has the rest."""
 
     session: "Session"
@@ -35,22 +36,28 @@ class Reopening(App[int]):
 
         def action_restart(self) -> None: ...
 
+    def _choose(self, work: Coroutine[Any, Any, None]) -> None:
+        """Prepare a list to choose from, and no other that is still being prepared."""
+        self.run_worker(work, group="choose", exclusive=True)
+
     def action_past(self) -> None:
-        self.run_worker(self.opening.choose_past(), group="open")
+        self._choose(self.opening.choose_past())
 
     def action_open_file(self) -> None:
         folder = self._save_to or Path.cwd()
-        self.run_worker(self.opening.choose_file(folder), group="open")
+        self._choose(self.opening.choose_file(folder))
 
     def action_compare(self) -> None:
+        if self.screen is not self.main:
+            return  # a comparison is open
         if self.session.store.circuit is None:
             self.session.say("there is no circuit to compare yet", "warn")
             return
         but, folder = key_of(self.session.store.circuit), self._save_to or Path.cwd()
-        self.run_worker(self.opening.choose_other(folder, but, self._compare_with), group="open")
+        self._choose(self.opening.choose_other(folder, but, self._compare_with))
 
     def _compare_with(self, other: Circuit) -> None:
-        self.run_worker(self._compare(other), group="open")
+        self.run_worker(self._compare(other), group="compare", exclusive=True)
 
     async def _compare(self, other: Circuit) -> None:
         from scd_tui.comparison import compare, name_of
@@ -77,7 +84,7 @@ class Reopening(App[int]):
                 self.main.circuit_tree.jump_to_node(node)
 
         if (found := await asyncio.to_thread(work)) is not None:
-            self.push_screen(CompareScreen(found[0], other, found[1]), chosen)
+            self.open_prepared(CompareScreen(found[0], other, found[1]), chosen)
 
     def _show(self, circuit: Circuit, view: View | None, given: str, kept: bool) -> None:
         """Show a circuit that was made before, as it was left. `kept`: it comes from the history."""

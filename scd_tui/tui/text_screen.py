@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
+from scd_tui.tui.dialogs import Dialog
 from scd_tui.tui.ink import Line
 from scd_tui.tui.text_pane import TextPane
 
 
-class TextScreen(ModalScreen[None]):
+class TextScreen(Dialog[None]):
     """Shows what `text` makes. `heading` and `hint` are the upper and the lower edge of its frame."""
 
     def __init__(self, heading: str, hint: str, *, pane: str, wide: bool = False) -> None:

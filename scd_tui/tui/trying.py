@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from textual.app import App
 from textual.screen import Screen
 
 from scd_tui.graph import Completion
 from scd_tui.tui.ask import AskScreen, Texts
 from scd_tui.tui.choice import Choice
+from scd_tui.tui.dialogs import Dialogs
 from scd_tui.tui.outline import members
 from scd_tui.tui.scaling import FACTORS, ScaleScreen
 from scd_tui.tui.store import removable
@@ -35,7 +35,7 @@ OFFERED = 6
 CONTINUATION = 8
 
 
-class Trying(App[int]):
+class Trying(Dialogs):
     """The part of the app that asks: `ScdApp` has the rest."""
 
     session: "Session"
@@ -69,7 +69,7 @@ class Trying(App[int]):
 
         forced = 0 if circuit is None else circuit.forced
         positions = len(session.tokens) - forced
-        self.push_screen(
+        self.open_prepared(
             AskScreen(
                 session.choice,
                 circuit,
@@ -112,7 +112,7 @@ class Trying(App[int]):
 
         def found(event: Event) -> None:
             if isinstance(event, Scaled):
-                self.push_screen(ScaleScreen(event))
+                self.open_prepared(ScaleScreen(event))
 
         self.session.experiments.ask_of_circuit(
             Scale, found, f"scaling {node}", node=node, factors=FACTORS
@@ -137,7 +137,7 @@ class Trying(App[int]):
 
     async def _show_curves(self, event: CurvesFound) -> None:
         # the library that draws takes a while to import
-        self.push_screen(await asyncio.to_thread(_curve_screen, event))
+        self.open_prepared(await asyncio.to_thread(_curve_screen, event))
 
 
 def _curve_screen(event: CurvesFound) -> Screen[None]:
