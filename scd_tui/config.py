@@ -4,14 +4,15 @@
 that cannot be used is told in one sentence, and everything then has its default.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from platformdirs import user_cache_path, user_config_path, user_state_path
 
+from scd_tui.decoding import Undecodable, decode_toml
 from scd_tui.graph import Method, Metric, Settings
+from scd_tui.reading import TOML, read_text
 
 DEFAULT_MODEL = "demo"
 """The one that ships inside."""
@@ -89,14 +90,13 @@ def read_config(path: Path | None = None) -> tuple[Config, str]:
     path = path or config_path()
     try:
         # tomllib says line and column of what it does not understand.
-        found = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
+        found = decode_toml(read_text(path, TOML), Config)
     except FileNotFoundError:
+        if path.is_symlink():
+            return Config(), f"{path} is a link that leads nowhere: the defaults are used"
         return Config(), ""
     except OSError as error:
         return Config(), f"{path} cannot be read ({error.strerror}): the defaults are used"
-    except UnicodeDecodeError:
-        return Config(), f"{path} is not UTF-8 text: the defaults are used"
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        what = str(error).rstrip(".")
-        return Config(), f"{path} cannot be used ({what}): mend it; the defaults are used"
+    except Undecodable as error:
+        return Config(), f"{path} cannot be used ({error}): mend it; the defaults are used"
     return found, ""

@@ -21,6 +21,8 @@ from typing import Literal, NewType, get_args
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_json
+
 SCHEMA_VERSION = 1
 """Written into every saved circuit; a file of a later version is refused."""
 
@@ -596,8 +598,8 @@ def _not_a_number(data: bytes, error: str) -> str:
 def decode_circuit(data: bytes) -> Circuit:
     """Read a saved circuit. Raises ValueError, in one sentence, on anything that is not one."""
     try:
-        circuit = msgspec.json.decode(data, type=Circuit)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        circuit = decode_json(data, Circuit)
+    except Undecodable as error:
         if where := _not_a_number(data, str(error)):
             raise ValueError(
                 f"the file has no number {where}: it was NaN or infinite when the circuit was made, which "

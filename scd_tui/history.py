@@ -7,6 +7,7 @@ whoever shows its answer takes in what the file has of it before it is written a
 """
 
 import hashlib
+import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scd_tui.aside import put_aside
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.errors import InputError
 from scd_tui.files import write_private
 from scd_tui.graph import Circuit, Metric, ModelIdentity, NodeId, decode_circuit
+from scd_tui.reading import CIRCUIT, LINE, Unreadable, read_bytes, read_line
 from scd_tui.wording import contrast_words, place_words, wanted_words
 
 Step = tuple[int, str]
@@ -91,6 +95,14 @@ class Entry(msgspec.Struct, frozen=True):
     place: str = ""
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """A file of a folder of ours that was not read: why, and where it was moved, None if it was not."""
+
+    path: Path
+    why: str
+    kept: Path | None = None
+
+
 class Kept(msgspec.Struct, frozen=True):
     """A past circuit as it was left. `view` is None where that cannot be read, though the circuit can."""
 
@@ -134,14 +146,44 @@ class History:
         self._folder = folder
         self._keep = keep
         self._clock = clock
+        self._passed_over: dict[Path, PassedOver] = {}
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.jsonl"
 
     def entries(self) -> list[Entry]:
-        """All that there are, the last first. Files that are something else are passed over."""
-        found = map(_entry, self._folder.glob("*.jsonl"))
+        """All that there are, the last first. What cannot be read is passed over, and moved aside."""
+        found = map(self._entry, self._paths())
         return sorted((one for one in found if one is not None), key=lambda one: -one.when)
+
+    def passed_over(self) -> list[PassedOver]:
+        """What this object passed over so far, each file once."""
+        return list(self._passed_over.values())
+
+    def _paths(self) -> list[Path]:
+        try:
+            inside = list(self._folder.iterdir())
+        except OSError:  # no such folder, no folder, or one that is closed to us
+            return []
+        return [path for path in inside if path.suffix == ".jsonl" and path.name[0] != "."]
+
+    def _entry(self, path: Path) -> Entry | None:
+        try:
+            return _first_line(path)
+        except FileNotFoundError:
+            if path.is_symlink():
+                self._pass_over(path, "it is a link that leads nowhere")
+        except OSError as error:
+            self._pass_over(path, error.strerror or "the disk refuses it")
+        except Undecodable as error:
+            self._pass_over(path, str(error), damaged=True)
+        return None
+
+    def _pass_over(self, path: Path, why: str, *, damaged: bool = False) -> PassedOver:
+        """Note that a file cannot be read, and move it aside if it is damaged."""
+        found = PassedOver(path, why, put_aside(path) if damaged else None)
+        self._passed_over[path] = found
+        return found
 
     def prompts(self) -> list[str]:
         """The prompts of all of them, the last first, each once."""
@@ -150,27 +192,33 @@ class History:
     def last_model(self) -> str | None:
         """The model that was used last, as it was named. Reads one file: the app asks before its first
         frame."""
-        try:
-            paths = sorted(
-                self._folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True
-            )
-        except OSError:
-            return None
-        return next((e.given or e.model for path in paths if (e := _entry(path))), None)
+        last = sorted(((_changed(path), path) for path in self._paths()), reverse=True)
+        for _, path in last:
+            try:
+                entry = _first_line(path)
+            except (OSError, Undecodable):
+                continue
+            return entry.given or entry.model
+        return None
 
     def load(self, key: str) -> Kept:
         """Raises InputError, in one sentence, if it is not there any more or cannot be read."""
+        path = self._path(key)
         try:
-            head, view, circuit = self._path(key).read_bytes().split(b"\n", 2)
-            return Kept(
-                msgspec.json.decode(head, type=Entry),
-                _view(view),
-                decode_circuit(circuit),
-            )
+            lines = read_bytes(path, CIRCUIT).split(b"\n", 2)
+            if len(lines) < 3:
+                raise Undecodable("its end is missing")
+            head, view, circuit = lines
+            return Kept(decode_json(head, Entry), _view(view), decode_circuit(circuit))
+        except FileNotFoundError as error:
+            raise InputError(f"that circuit cannot be read: {error.strerror}") from None
         except OSError as error:
+            self._pass_over(path, error.strerror or "the disk refuses it")
             raise InputError(f"that circuit cannot be read: {error.strerror}") from None
         except ValueError as error:
-            raise InputError(f"that circuit cannot be read: {error}") from None
+            kept = self._pass_over(path, str(error), damaged=True).kept
+            where = f"; the file is kept aside, as {kept}" if kept is not None else ""
+            raise InputError(f"that circuit cannot be read: {error}{where}") from None
 
     def find(self, circuit: Circuit) -> Kept | None:
         """What is kept of a circuit's question, if that can be read."""
@@ -198,18 +246,29 @@ class History:
         )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)
+        self._require_free(self._path(entry.key))
         lines = [msgspec.json.encode(part) for part in (entry, view, circuit)]
         write_private(self._path(entry.key), b"\n".join(lines) + b"\n")
         self._forget_old()
         return entry
+
+    def _require_free(self, path: Path) -> None:
+        """Raise OSError where a file would be lost by being replaced: one that could not be read and could
+        not be moved aside, or one that is no regular file."""
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        found = self._passed_over.get(path)
+        if not stat.S_ISREG(mode) or (found is not None and found.kept is None):
+            raise Unreadable(path, "something else is in its place; move that away")
 
     def forget(self, key: str) -> None:
         """Remove one for good."""
         self._path(key).unlink(missing_ok=True)
 
     def _forget_old(self) -> None:
-        names = list(self._folder.glob("*.jsonl"))
-        if len(names) > self._keep:
+        if len(self._paths()) > self._keep:
             for entry in self.entries()[self._keep :]:
                 self.forget(entry.key)
 
@@ -224,16 +283,43 @@ def given_in(entries: Iterable[Entry], model: ModelIdentity) -> str:
 
 def _view(line: bytes) -> View | None:
     try:
-        return msgspec.json.decode(line, type=View)
-    except msgspec.MsgspecError:
+        return decode_json(line, View)
+    except Undecodable:
         return None
 
 
-def _entry(path: Path) -> Entry | None:
-    """The first line of a file; None if it is not one of ours."""
+def _first_line(path: Path) -> Entry:
+    """What the first line of a file says. Raises OSError, or Undecodable if it is not one of ours."""
+    entry = decode_json(read_line(path, LINE), Entry)
+    if entry.key != path.stem:
+        raise Undecodable("it says that its name is another")
+    if not 0 <= entry.when < _LAST:
+        raise Undecodable("its time is none")
+    return entry
+
+
+_LAST = 1e11
+"""Seconds since 1970 that no clock shows: the year 5138."""
+
+
+def _changed(path: Path) -> float:
+    """When a file was written last; 0 where that cannot be told."""
     try:
-        with path.open("rb") as file:
-            entry = msgspec.json.decode(file.readline(1 << 20), type=Entry)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return entry if entry.key == path.stem else None
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def fault_of(path: Path) -> str:
+    """Why a past circuit cannot be read, as a clause; "" if it can."""
+    try:
+        _first_line(path)
+        lines = read_bytes(path, CIRCUIT).split(b"\n", 2)
+        if len(lines) < 3:
+            return "its end is missing"
+        decode_circuit(lines[2])
+    except OSError as error:
+        return error.strerror or "the disk refuses it"
+    except ValueError as error:
+        return str(error)
+    return ""

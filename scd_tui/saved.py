@@ -2,6 +2,7 @@
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.graph import Circuit, decode_circuit, encode_circuit
 from scd_tui.history import View
 
@@ -30,6 +31,6 @@ def decode_saved(data: bytes) -> tuple[Circuit, View | None]:
 
 def _view_in(data: bytes) -> View | None:
     try:
-        return msgspec.json.decode(data, type=_Looked).view
-    except (msgspec.MsgspecError, RecursionError):
+        return decode_json(data, _Looked).view
+    except Undecodable:
         return None

@@ -7,17 +7,18 @@ written whenever one is loaded, by any command or by the app. Past circuits say 
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from scd_tui.aside import put_aside
 from scd_tui.config import state_path
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.files import write_private
 from scd_tui.graph import ModelIdentity
 from scd_tui.history import Entry, History, given_in
-
-_LARGEST = 1 << 16
-"""Bytes of such a file that are read."""
+from scd_tui.reading import NOTE, read_bytes
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -76,14 +77,33 @@ def _folder() -> Path:
     return state_path() / "models"
 
 
+def notes() -> list[Path]:
+    """The files that hold a note each."""
+    with suppress(OSError):
+        return sorted(path for path in _folder().iterdir() if path.suffix == ".json")
+    return []
+
+
+def fault_of(path: Path) -> str:
+    """Why a note cannot be read, as a clause; "" if it can."""
+    try:
+        decode_json(read_bytes(path, NOTE), Loaded)
+    except OSError as error:
+        return error.strerror or "the disk refuses it"
+    except Undecodable as error:
+        return str(error)
+    return ""
+
+
 def _all() -> list[Loaded]:
     """All notes, the last written first. A file that is something else is passed over."""
     found: list[tuple[float, Loaded]] = []
-    for path in _folder().glob("*.json"):
+    for path in notes():
         try:
-            with path.open("rb") as file:
-                when = os.fstat(file.fileno()).st_mtime
-                found.append((when, msgspec.json.decode(file.read(_LARGEST), type=Loaded)))
-        except (OSError, msgspec.MsgspecError):
+            data, when = read_bytes(path, NOTE), path.stat().st_mtime
+            found.append((when, decode_json(data, Loaded)))
+        except OSError:
             continue
+        except Undecodable:
+            put_aside(path)
     return [one for _, one in sorted(found, key=lambda pair: -pair[0])]

@@ -79,7 +79,7 @@ def test_help_and_version_come_without_the_heavy_libraries() -> None:
         (["x", "--model", "dmo"], "no model 'dmo': use demo"),
         (["open", "/nonexistent"], "/nonexistent cannot be read: No such file or directory"),
         (["diff", "/nonexistent", "x"], "/nonexistent cannot be read: No such file or directory"),
-        (["trust", "/nonexistent.toml"], "is not a prompt set"),
+        (["trust", "/nonexistent.toml"], "cannot be read: No such file"),
         (["check", "dmo"], "no model 'dmo': use demo"),
         (["check", "--text", "/nonexistent"], "/nonexistent cannot be read"),
         (
@@ -126,7 +126,11 @@ def test_arguments_that_do_not_parse_end_with_code_2_and_a_line(
 @pytest.mark.parametrize(
     ("words", "stdin", "said"),
     [
-        (["attribute", "--prompt-file", "-"], b"caf\xe9", "stdin is not UTF-8 text"),
+        (
+            ["attribute", "--prompt-file", "-"],
+            b"caf\xe9",
+            "standard input cannot be read: it is",
+        ),
         (["attribute", "--prompt-file", "-"], b"", "the prompt is empty"),
         (["attribute", os.fsdecode(b"caf\xe9")], b"", "the prompt is not UTF-8 text"),
         (["attribute", "x", "--target", os.fsdecode(b"\xff")], b"", "the target is not UTF-8 text"),

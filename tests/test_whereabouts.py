@@ -108,7 +108,7 @@ def test_records_that_are_something_else_are_passed_over(home: Path, shared: Pat
     (folder / "folder.json").mkdir()
     identity = made(["--model", str(shared / "files" / "small.toml")], home / "made.json").model
     assert references(identity)[0] == str(shared / "files" / "small.toml")
-    notes = [path for path in folder.iterdir() if path.is_file()]
-    assert len(notes) == 2
-    (mine,) = (path for path in notes if path.name != "spoilt.json")
+    (mine,) = (path for path in folder.iterdir() if path.is_file())
+    aside = folder.parent / "aside" / "models-spoilt.json"
+    assert aside.read_bytes() == b"\xff{", "moved aside, as it was"
     assert mine.stat().st_mode & 0o077 == 0, "its owner's alone"

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from scd_tui.attribution.activation import REFUSED, SUPPORTED
 from scd_tui.catalog.folders import read_json
 from scd_tui.errors import InputError
+from scd_tui.reading import require_regular
 
 CONFIGURATION = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -149,6 +150,7 @@ def _weights_file_fault(written: Mapping[str, Any], weights: Path) -> str | None
     if not weights.exists():
         return f"it has no {WEIGHTS}"
     try:
+        require_regular(weights)
         with safe_open(weights, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}

@@ -4,7 +4,6 @@ The encoder products are timed before the dictionaries take memory, and the publ
 they have given it back, so a subject is a recipe.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from scd_tui.attribution.load import load
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.bench.shapes import random_dictionaries, random_model, random_saes, sites_of
 from scd_tui.bench.sizes import Shape
+from scd_tui.catalog.folders import read_json
 from scd_tui.catalog.models import ModelSpec
 from scd_tui.catalog.texts import bundled_text
 from scd_tui.errors import InputError
@@ -97,7 +97,7 @@ def catalogued_subject(spec: ModelSpec) -> Subject:
             raise InputError(f"the bundled text has {len(tokens)} tokens: ask for fewer")
         return tokens[:count]
 
-    configs = [json.loads((path / "cfg.json").read_text()) for path in folders.values()]
+    configs = [read_json(path / "cfg.json") for path in folders.values()]
     return Subject(
         name=spec.name,
         sizes=tuple((int(config["d_in"]), int(config["d_sae"])) for config in configs),

@@ -23,6 +23,7 @@ from scd_tui.catalog.package import made_files, made_folder
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, PackagedModel, content_hash
 from scd_tui.errors import RunError
 from scd_tui.numbers import in_bytes
+from scd_tui.reading import DESCRIPTION, read_bytes
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile | PackagedModel, ...]]:
         if here[WEIGHTS] is None and index is None:
             missing.append(HubFile(spec.model.repo, WEIGHTS, spec.model.revision))
         elif here[WEIGHTS] is None and index is not None:
-            for shard in shard_files(spec.model, index.read_bytes()):
+            for shard in shard_files(spec.model, _index(index)):
                 look(shard)
     for dictionary in spec.dictionaries.values():
         if isinstance(dictionary, HubDictionary):
@@ -99,6 +100,14 @@ def kept(spec: ModelSpec) -> tuple[Kept, tuple[HubFile | PackagedModel, ...]]:
         if folder is None:
             missing.append(spec.model)
     return Kept(folder, found, commits), tuple(dict.fromkeys(missing))
+
+
+def _index(path: Path) -> bytes:
+    """The file that tells of the files of weights. Raises RunError."""
+    try:
+        return read_bytes(path, DESCRIPTION)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def model_folder(spec: ModelSpec) -> Path | None:

@@ -30,6 +30,7 @@ from scd_tui.catalog.spec import HubModel, ModelSpec, PackagedModel
 from scd_tui.catalog.unpacking import bring, packaged_files
 from scd_tui.errors import InputError, RunError
 from scd_tui.numbers import in_bytes
+from scd_tui.reading import DESCRIPTION, read_bytes
 
 OnProgress = Callable[[str, int, int], None]
 """`(stage, done, total)`, in files while looking, else in bytes; what it raises ends the work."""
@@ -218,7 +219,9 @@ def _shards(model: HubModel, found: list[Remote], on_progress: OnProgress) -> li
             "since they can hold code"
         )
     _bring(here[INDEX], lambda stage, now: None)
-    return _look_at(list(shard_files(model, here[INDEX].blob.read_bytes())), on_progress)
+    return _look_at(
+        list(shard_files(model, read_bytes(here[INDEX].blob, DESCRIPTION))), on_progress
+    )
 
 
 def _look(file: HubFile) -> Remote:

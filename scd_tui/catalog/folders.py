@@ -4,15 +4,16 @@ A dictionary set is a folder of sae_lens dictionaries, one a site, each in a fol
 TransformerLens hook (`blocks.3.hook_mlp_out`) or listing that hook in its `cfg.json`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scd_tui.decoding import Undecodable, decode_any_json
 from scd_tui.errors import InputError
 from scd_tui.graph import SITE_KINDS, Site, SiteKind
+from scd_tui.reading import DESCRIPTION, read_bytes
 
 _KIND_OF_HOOK: dict[str, SiteKind] = {
     "hook_resid_pre": "resid_pre",
@@ -159,21 +160,13 @@ def begins_with_bos(local: LocalDictionaries, where: Path) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """A file that holds a JSON object. Raises InputError."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = decode_any_json(read_bytes(path, DESCRIPTION))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or 'the disk refuses it'}"
         ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} cannot be read: it is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path} cannot be read: it is not JSON (line {error.lineno}, column {error.colno})"
-        ) from None
-    except RecursionError:
-        raise InputError(f"{path} cannot be read: it is nested too deeply") from None
-    except ValueError:  # a number of more digits than Python converts
-        raise InputError(f"{path} cannot be read: it holds a number that is too long") from None
+    except Undecodable as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object")
     return value

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
-
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.errors import InputError
 from scd_tui.graph import DictionaryGate, Record, Site
+from scd_tui.reading import RESULT, read_bytes
 
 
 class _Splice(Record, frozen=True):
@@ -57,10 +57,10 @@ def read_gate(path: Path, sites: dict[str, Site]) -> tuple[DictionaryGate, ...]:
     Raises InputError when the file is there and is no gate; returns nothing when it is absent.
     """
     try:
-        gate = msgspec.json.decode(path.read_bytes(), type=_Gate)
+        gate = decode_json(read_bytes(path, RESULT), _Gate)
     except FileNotFoundError:
         return ()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, Undecodable) as error:
         raise InputError(f"{path} is not a gate file: {error}") from None
     return tuple(
         DictionaryGate(

@@ -4,13 +4,13 @@ Only what holds no code when it is read: safetensors, npz without objects, and P
 nothing else was published, which is then read with `weights_only`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec
+from scd_tui.decoding import Undecodable, decode_any_json
 from scd_tui.errors import InputError
 
 WEIGHTS = "model.safetensors"
@@ -65,8 +65,8 @@ def shard_files(model: HubModel, data: bytes) -> tuple[HubFile, ...]:
     """The files that an `INDEX` with this content tells of. Raises InputError when it is none."""
     index: Any
     try:
-        index = json.loads(data)
-    except (ValueError, RecursionError):
+        index = decode_any_json(data)
+    except Undecodable:
         index = None
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):

@@ -10,8 +10,11 @@ from pathlib import Path
 import msgspec
 from platformdirs import user_cache_path
 
+from scd_tui.aside import put_aside
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.files import write_private
 from scd_tui.graph import Record, Site
+from scd_tui.reading import RESULT, read_bytes
 
 _VERSION = 2
 """Of how it is checked; what another version found is not read."""
@@ -43,14 +46,23 @@ def _path(revision: str, options: Mapping[str, bool], sites: Iterable[Site]) -> 
     return checks_dir() / f"{hashlib.sha256(msgspec.json.encode(loaded)).hexdigest()[:32]}.json"
 
 
+def read_check(path: Path) -> ModelCheck:
+    """What a file holds. Raises OSError, or Undecodable."""
+    return decode_json(read_bytes(path, RESULT), ModelCheck)
+
+
 def kept_check(
     revision: str, options: Mapping[str, bool], sites: Iterable[Site]
 ) -> ModelCheck | None:
     """What was found of a model, processed by `options`, at these sites; None if nothing was kept."""
+    path = _path(revision, options, sites)
     try:
-        return msgspec.json.decode(_path(revision, options, sites).read_bytes(), type=ModelCheck)
-    except (OSError, msgspec.MsgspecError):
-        return None
+        return read_check(path)
+    except Undecodable:
+        put_aside(path)
+    except OSError:
+        pass
+    return None
 
 
 def keep_check(

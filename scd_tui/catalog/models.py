@@ -23,6 +23,7 @@ from scd_tui.catalog.spec import ModelSpec
 from scd_tui.catalog.toml import ModelFile, read_model_file, spec_of
 from scd_tui.config import DEFAULT_MODEL, config_path
 from scd_tui.errors import InputError
+from scd_tui.reading import expanded
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -88,9 +89,9 @@ def find(reference: str, dictionaries: str | None = None) -> ModelSpec:
 
 def _find(name: str, wanted: str | None) -> ModelSpec:
     if wanted and _is_folder(wanted):
-        folder = Path(wanted).expanduser()
+        folder = expanded(wanted)
         if _is_model_folder(name):
-            path = Path(name).expanduser()
+            path = expanded(name)
             return from_folders(path.resolve().name, path, folder)
         return _with_folder(_named(name, None), folder)
     if not _is_model_folder(name):
@@ -100,7 +101,7 @@ def _find(name: str, wanted: str | None) -> ModelSpec:
             f"{name} is a folder and has no sets of dictionaries: name a folder of them, with "
             "--dictionaries FOLDER"
         )
-    path = Path(name).expanduser()
+    path = expanded(name)
     return ModelSpec(path.resolve().name, local_model(path), "", {})
 
 
@@ -109,10 +110,10 @@ def absolute(reference: str) -> str:
     name, wanted = _parted(reference)
     folder = wanted is not None and _is_folder(wanted)
     if name.endswith(".toml") or _is_model_folder(name):
-        name = str(Path(name).expanduser().absolute())
+        name = str(expanded(name).absolute())
     if wanted is None:
         return name
-    return f"{name}:{Path(wanted).expanduser().absolute() if folder else wanted}"
+    return f"{name}:{expanded(wanted).absolute() if folder else wanted}"
 
 
 def _parted(reference: str) -> tuple[str, str | None]:
@@ -145,7 +146,7 @@ def _is_model_folder(text: str) -> bool:
 
 def _named(name: str, wanted: str | None) -> ModelSpec:
     if name.endswith(".toml"):
-        return from_file(Path(name).expanduser(), wanted)
+        return from_file(expanded(name), wanted)
     files = _files()
     if name in files:
         return from_file(files[name], wanted)
@@ -199,7 +200,7 @@ def everything(model: str | None = None) -> list[Known]:
     With `model` those of one, which may be a TOML file. Raises InputError when there is no such model.
     """
     if model is not None and model.endswith(".toml"):
-        path = Path(model).expanduser()
+        path = expanded(model)
         return _sets_of(model, read_model_file(path), path)
     files = _files()
     if model is not None and model not in (*files, DEFAULT_MODEL):

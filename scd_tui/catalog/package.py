@@ -10,6 +10,8 @@ import msgspec
 
 from scd_tui.catalog.spec import PackagedModel
 from scd_tui.config import cache_path
+from scd_tui.decoding import Undecodable, decode_json
+from scd_tui.reading import RESULT, open_regular, read_bytes
 
 FORM = 1
 """Counts the ways in which directories have been made: one of another number is made again."""
@@ -79,13 +81,13 @@ def write_listing(folder: Path, model: PackagedModel) -> None:
 
 def sha256_of(path: Path) -> str:
     """In hexadecimal digits. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _listing(folder: Path) -> Made | None:
     try:
-        made = msgspec.json.decode((folder / _LISTING).read_bytes(), type=Made)
-    except (OSError, msgspec.MsgspecError):
-        return None
+        made = decode_json(read_bytes(folder / _LISTING, RESULT), Made)
+    except (OSError, Undecodable):
+        return None  # the directory is made anew
     return made if all(Path(name).name == name for name in made.files) else None

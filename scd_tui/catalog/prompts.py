@@ -1,14 +1,15 @@
 """The prompt sets that ship with the program."""
 
-import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_toml
 from scd_tui.errors import InputError
 from scd_tui.graph import Record
+from scd_tui.reading import TOML, read_text
 
 
 class Prompt(Record, frozen=True, kw_only=True):
@@ -41,8 +42,10 @@ def prompts_dir() -> Path:
 def read_prompt_set(path: Path) -> PromptSet:
     """Read one TOML file. Raises InputError, in one sentence, when it is no prompt set."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), PromptSet)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return decode_toml(read_text(path, TOML), PromptSet)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except Undecodable as error:
         raise InputError(f"{path} is not a prompt set: {error}") from None
 
 

@@ -3,7 +3,6 @@
 Nothing is loaded: of files of weights only the headers are read.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,9 @@ from scd_tui.catalog.hub_files import HubFile
 from scd_tui.catalog.passes import ACTIVE, DictionarySize
 from scd_tui.catalog.plan import TOKENS, Needs, needs
 from scd_tui.catalog.spec import HubDictionary, ModelSpec, Shape
+from scd_tui.decoding import decode_any_json
 from scd_tui.errors import InputError
+from scd_tui.reading import open_regular
 
 _LARGEST_HEADER = 100 << 20
 """Bytes; safetensors itself refuses larger ones."""
@@ -116,18 +117,20 @@ def stored_dtypes(folder: Path) -> set[str]:
 def _header(path: Path) -> dict[str, Any]:
     """What a safetensors file says of its tensors. Raises InputError when it is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= _LARGEST_HEADER:
                 raise ValueError("its header has no size")
-            header = json.loads(file.read(length))
+            header = decode_any_json(file.read(length))
         for name, tensor in header.items():
             if name != "__metadata__":
                 sizes = tensor["shape"]
                 if not all(isinstance(n, int) and n >= 0 for n in sizes):
                     raise ValueError("a tensor has no shape")
                 str(tensor["dtype"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is no safetensors file: {error}") from None
     return dict(header)
 

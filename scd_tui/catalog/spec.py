@@ -9,6 +9,7 @@ from pathlib import Path
 from scd_tui.errors import InputError
 from scd_tui.graph import DictionaryGate, Record, Site, reference_to
 from scd_tui.judge import Published
+from scd_tui.reading import open_regular
 
 
 class Shape(Record, frozen=True, kw_only=True):
@@ -160,6 +161,6 @@ def content_hash(folders: list[Path]) -> str:
     for folder in folders:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from scd_tui import reading
 from scd_tui.errors import InputError
+from scd_tui.reading import STANDARD_INPUT, TEXT, StandardInput, as_text
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,19 @@ def bundled_text() -> Text:
     return Text("Python documentation", file.read_text("utf-8"))
 
 
-def read_text(path: Path) -> Text:
-    """A UTF-8 file, under its own name. Raises InputError when it cannot be read or is empty."""
+def read_text(path: Path, stdin: StandardInput | None = None) -> Text:
+    """A UTF-8 file under its own name, or standard input for `-`.
+
+    Raises InputError when it cannot be read or is empty.
+    """
+    name = "standard input" if path == STANDARD_INPUT else str(path)
     try:
-        text = path.read_text("utf-8")
+        if path == STANDARD_INPUT:
+            text = as_text((stdin or StandardInput()).read(TEXT), "standard input")
+        else:
+            text = reading.read_text(path, TEXT)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text") from None
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None
     if not text.strip():
-        raise InputError(f"{path} is empty: give some text to measure on")
-    return Text(path.name, text)
+        raise InputError(f"{name} is empty: give some text to measure on")
+    return Text(name if path == STANDARD_INPUT else path.name, text)

@@ -30,7 +30,6 @@ dictionaries then, and `--dictionaries FOLDER` brings some.
 """
 
 import re
-import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, TypeVar
 
@@ -45,9 +44,11 @@ from scd_tui.catalog.folders import (
     site_of_hook,
 )
 from scd_tui.catalog.spec import HubDictionary, HubModel, ModelSpec, PackagedModel, Shape
+from scd_tui.decoding import decode_toml
 from scd_tui.errors import InputError
 from scd_tui.graph import DictionaryGate, Site
 from scd_tui.judge import Published
+from scd_tui.reading import TOML, expanded, read_text
 
 _LARGEST = 1 << 20
 """Bytes of a file that is read; the largest built-in one has 60,000."""
@@ -180,19 +181,11 @@ class ModelFile(_Part, frozen=True, kw_only=True):
 def read_model_file(path: Path) -> ModelFile:
     """Read and check a file. Raises InputError, in one sentence, when it is not of this form."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST:,} bytes")
-        found = msgspec.convert(tomllib.loads(data.decode("utf-8")), ModelFile)
+        found = decode_toml(read_text(path, TOML), ModelFile)
         _check(found)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text") from None
-    except RecursionError:
-        raise InputError(f"{path} is no model: it is nested too deeply") from None
-    except ValueError as error:  # TOML's and msgspec's are of this kind
+    except ValueError as error:
         raise InputError(f"{path} is no model: {error}") from None
     return found
 
@@ -299,4 +292,4 @@ def _model_of(model: Model, path: Path) -> Path | HubModel | PackagedModel:
 
 def _beside(path: Path, folder: str) -> Path:
     """A folder that a file names, from where the file is."""
-    return path.parent / Path(folder).expanduser()
+    return path.parent / expanded(folder)

@@ -7,8 +7,11 @@ from pathlib import Path
 import msgspec
 from platformdirs import user_cache_path
 
+from scd_tui.aside import put_aside
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.files import write_private
 from scd_tui.graph import DictionaryGate, ModelIdentity
+from scd_tui.reading import RESULT, read_bytes
 
 _VERSION = 3
 """Of how it is measured; verdicts of another are not read."""
@@ -27,11 +30,20 @@ def _path(model: ModelIdentity) -> Path:
     return verdicts_dir() / f"{hashlib.sha256(msgspec.json.encode(loaded)).hexdigest()[:32]}.json"
 
 
+def read_verdicts(path: Path) -> tuple[DictionaryGate, ...]:
+    """What a file holds. Raises OSError, or Undecodable."""
+    return decode_json(read_bytes(path, RESULT), tuple[DictionaryGate, ...])
+
+
 def kept_gate(model: ModelIdentity) -> tuple[DictionaryGate, ...]:
     """The verdicts on just this model's dictionaries, all of them; none if they were not kept."""
+    path = _path(model)
     try:
-        found = msgspec.json.decode(_path(model).read_bytes(), type=tuple[DictionaryGate, ...])
-    except (OSError, msgspec.MsgspecError):
+        found = read_verdicts(path)
+    except OSError:
+        return ()
+    except Undecodable:
+        put_aside(path)
         return ()
     return found if [one.site for one in found] == list(model.sites) else ()
 

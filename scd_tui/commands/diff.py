@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scd_tui.commands.options import positive, saved_circuit
 from scd_tui.commands.parser import Parser
+from scd_tui.reading import StandardInput
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -15,8 +16,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Compare two saved circuits by value: what both list, what one alone lists, and "
         "how far effects and edges differ where both are known.",
     )
-    parser.add_argument("a", type=Path, metavar="A")
-    parser.add_argument("b", type=Path, metavar="B")
+    parser.add_argument("a", type=Path, metavar="A", help="a saved circuit, - for standard input")
+    parser.add_argument("b", type=Path, metavar="B", help="another")
     parser.add_argument(
         "--by",
         choices=("node", "feature"),
@@ -36,7 +37,9 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.comparison import compare
     from scd_tui.text import visible
 
-    found = compare(saved_circuit(arguments.a), saved_circuit(arguments.b), arguments.by)
+    stdin = StandardInput()
+    a, b = (saved_circuit(path, stdin) for path in (arguments.a, arguments.b))
+    found = compare(a, b, arguments.by)
     if arguments.json:
         import msgspec
 

@@ -20,7 +20,7 @@ from scd_tui.errors import InputError
 
 def make_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="scd-tui open", description="Walk a saved circuit.")
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file, - for standard input")
     parser.add_argument("--print", action="store_true", help="print it instead of opening the app")
     add_pruning(parser)
     add_model(parser, None, "the file's, from where it was loaded last")

@@ -8,6 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scd_tui.errors import InputError
+from scd_tui.reading import (
+    CIRCUIT,
+    PROMPT,
+    STANDARD_INPUT,
+    StandardInput,
+    as_text,
+    expanded,
+    read_bytes,
+    read_text,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +72,7 @@ def model_reference(arguments: argparse.Namespace) -> str:
     wanted: str | None = arguments.set
     if arguments.dictionaries is not None:
         # so that a folder beside the program is not taken for a set of that name
-        wanted = str(Path(arguments.dictionaries).expanduser().absolute())
+        wanted = str(expanded(arguments.dictionaries).absolute())
     if wanted is None:
         return model or ""
     if model is None:
@@ -291,35 +301,37 @@ def prompt_text(arguments: argparse.Namespace) -> str | None:
         return prompt
     if arguments.prompt is not None:
         raise InputError("a prompt was given twice: leave out PROMPT or --prompt-file")
+    path = Path(arguments.prompt_file)
     try:
-        if arguments.prompt_file == "-":
+        if path == STANDARD_INPUT:
             # not by its own decoding, which may let through what is no text
-            text = sys.stdin.buffer.read().decode("utf-8")
+            text = as_text(StandardInput().read(PROMPT), "standard input")
         else:
-            text = Path(arguments.prompt_file).read_text("utf-8")
+            text = read_text(path, PROMPT)
     except OSError as error:
-        raise InputError(f"{arguments.prompt_file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        where = "stdin" if arguments.prompt_file == "-" else arguments.prompt_file
-        raise InputError(f"{where} is not UTF-8 text") from None
+        where = "standard input" if path == STANDARD_INPUT else path
+        raise InputError(f"{where} cannot be read: {error.strerror}") from None
     return text.removesuffix("\n")
 
 
-def saved_circuit(path: Path) -> "Circuit":
-    """The circuit in a file. Raises InputError if it cannot be read or is none."""
-    return saved(path)[0]
+def saved_circuit(path: Path, stdin: StandardInput | None = None) -> "Circuit":
+    """The circuit in a file, or on standard input for `-`. Raises InputError if there is none."""
+    return saved(path, stdin)[0]
 
 
-def saved(path: Path) -> "tuple[Circuit, View | None]":
+def saved(path: Path, stdin: StandardInput | None = None) -> "tuple[Circuit, View | None]":
     """The same, and how it was being looked at, if the file says."""
     from scd_tui.saved import decode_saved
 
+    where = "standard input" if path == STANDARD_INPUT else path
     try:
-        return decode_saved(path.read_bytes())
+        if path == STANDARD_INPUT:
+            return decode_saved((stdin or StandardInput()).read(CIRCUIT))
+        return decode_saved(read_bytes(path, CIRCUIT))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{where} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise InputError(f"{path} cannot be opened: {error}") from None
+        raise InputError(f"{where} cannot be opened: {error}") from None
 
 
 def device(name: str) -> "torch.device":

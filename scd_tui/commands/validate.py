@@ -13,6 +13,7 @@ from scd_tui.commands.options import (
     saved_circuit,
 )
 from scd_tui.commands.parser import Parser
+from scd_tui.reading import StandardInput
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,7 +23,9 @@ def make_parser() -> argparse.ArgumentParser:
         "nodes, beside random features and MLP neurons. Its model is run again, from where it was "
         "loaded last unless --model says otherwise.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a circuit that was saved")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="a circuit that was saved, - for standard input"
+    )
     parser.add_argument(
         "--text", type=Path, metavar="FILE", help="take means over FILE (default: a bundled text)"
     )
@@ -36,8 +39,9 @@ def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
     from scd_tui.catalog.texts import bundled_text, read_text
 
-    circuit = saved_circuit(arguments.file)
-    text = bundled_text() if arguments.text is None else read_text(arguments.text)
+    stdin = StandardInput()
+    circuit = saved_circuit(arguments.file, stdin)
+    text = bundled_text() if arguments.text is None else read_text(arguments.text, stdin)
 
     import msgspec
     from rich.console import Console

@@ -11,6 +11,7 @@ import psutil
 
 from scd_tui.catalog.machine import free_ram, gpus
 from scd_tui.catalog.plan import Gpu
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.doctor.findings import Finding
 from scd_tui.numbers import in_bytes
 from scd_tui.text import visible
@@ -70,8 +71,8 @@ async def probe_torch(program: tuple[str, ...]) -> Probed:
             process.kill()
             await process.wait()
     try:
-        return msgspec.json.decode(out, type=Probed)
-    except msgspec.MsgspecError:
+        return decode_json(out, Probed)
+    except Undecodable:
         last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
         return Probed(fault=f"torch cannot be imported: {visible(' '.join(last))}")
 

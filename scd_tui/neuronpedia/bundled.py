@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from scd_tui.decoding import decode_json
 from scd_tui.neuronpedia.records import (
     Activation,
     Explanation,
@@ -22,6 +23,7 @@ from scd_tui.neuronpedia.records import (
     Histogram,
     distinct,
 )
+from scd_tui.reading import RECORDS, read_bytes
 
 _SOURCE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _INDEX = re.compile(rb'"index":"(\d+)"')
@@ -65,7 +67,7 @@ class _Source:
     """One source's lines: the unpacked bytes, and the stretch of each index in them."""
 
     def __init__(self, path: Path) -> None:
-        self._data = gzip.decompress(path.read_bytes())
+        self._data = gzip.decompress(read_bytes(path, RECORDS))
         self._lines: dict[int, tuple[int, int]] = {}
         start = 0
         while (end := self._data.find(b"\n", start)) >= 0:
@@ -156,11 +158,13 @@ class BundledFeatures:
     def _tokens(self, offset: int, length: int) -> tuple[str, ...]:
         if self._stream is None:
             stream = array("H")
-            stream.frombytes(gzip.decompress((self._directory / "stream.bin.gz").read_bytes()))
+            stream.frombytes(
+                gzip.decompress(read_bytes(self._directory / "stream.bin.gz", RECORDS))
+            )
             if sys.byteorder == "big":
                 stream.byteswap()
             self._stream = stream
         if self._vocabulary is None:
-            text = (self._directory / "vocabulary.json").read_bytes()
-            self._vocabulary = msgspec.json.decode(text, type=list[str])
+            text = read_bytes(self._directory / "vocabulary.json", RECORDS)
+            self._vocabulary = decode_json(text, list[str])
         return tuple(self._vocabulary[i] for i in self._stream[offset : offset + length])

@@ -15,6 +15,7 @@ from scd_tui.errors import InputError
 from scd_tui.graph import Circuit
 from scd_tui.history import Entry, Kept, View
 from scd_tui.numbers import counted
+from scd_tui.reading import CIRCUIT, expanded, read_bytes
 from scd_tui.saved import decode_saved
 from scd_tui.text import visible
 from scd_tui.tui.chooser import Chooser, Option
@@ -130,9 +131,9 @@ class Opening:
 
         None, with a word to the user, if it cannot be read.
         """
-        path = Path(name).expanduser()
+        path = expanded(name)
         try:
-            return await asyncio.to_thread(lambda: decode_saved(path.read_bytes()))
+            return await asyncio.to_thread(lambda: decode_saved(read_bytes(path, CIRCUIT)))
         except OSError as error:
             self._say(f"{visible(name)} cannot be read: {error.strerror}", "warn")
         except ValueError as error:

@@ -11,6 +11,7 @@ from scd_tui.errors import RunError
 from scd_tui.files import why, write_new
 from scd_tui.graph import Circuit
 from scd_tui.history import Folds, View
+from scd_tui.reading import CIRCUIT, read_bytes
 from scd_tui.saved import decode_saved, encode_saved
 
 
@@ -59,7 +60,7 @@ def save(folder: Path, circuit: Circuit, view: View) -> tuple[Path, bool]:
 def _holds(path: Path, circuit: Circuit, view: View) -> bool:
     """Whether a file has just this circuit, looked at so, wherever the cursor stands."""
     try:
-        found, seen = decode_saved(path.read_bytes())
+        found, seen = decode_saved(read_bytes(path, CIRCUIT))
     except (OSError, ValueError):
         return False
     return (

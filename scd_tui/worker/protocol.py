@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from scd_tui.curves import Column
+from scd_tui.decoding import FAILURES, why
 from scd_tui.graph import (
     Circuit,
     Completion,
@@ -426,8 +427,8 @@ def decode_request(body: bytes) -> Request:
     try:
         request: Request = _request_decoder.decode(body)
         return request
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"not a request: {error}") from None
+    except FAILURES as error:
+        raise ProtocolError(f"not a request: {why(error, 'a message')}") from None
 
 
 def decode_event(body: bytes) -> Event:
@@ -435,5 +436,5 @@ def decode_event(body: bytes) -> Event:
     try:
         event: Event = _event_decoder.decode(body)
         return event
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"not an event: {error}") from None
+    except FAILURES as error:
+        raise ProtocolError(f"not an event: {why(error, 'a message')}") from None

@@ -74,7 +74,7 @@ def test_a_set_of_anyone_s_dictionaries_on_the_hub_can_be_described(tmp_path: Pa
         (("a/mlp-0", "../../x"), r"'\.\./\.\./x' leads out of its repository"),
         (("[512, 1024]", "[512]"), "has 2 layers and 1 values of 'width'"),
         (("[512, 1024]", "[512, -1]"), ">= 1"),
-        (("[512, 1024]", f"[512, {10**30}]"), "Expected"),
+        (("[512, 1024]", f"[512, {10**30}]"), "a number that is too long"),
         (("layers = [0, 1]", "layers = []"), "length >= 1"),
         (("layers = [0, 1]", "layers = [0, 100000]"), "<= 9999"),
         (("[12.5, 0]", "[12.5, inf]"), "<= 1000000000"),
@@ -104,14 +104,14 @@ def test_two_sets_or_two_groups_do_not_share_a_name_or_a_site(tmp_path: Path) ->
 
 
 def test_hostile_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="cannot be read: it is a folder"):
         read_model_file(tmp_path)
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="is not UTF-8"):
         read_model_file(path)
     path.write_bytes(b"#" * (1 << 20) + b"\n")
-    with pytest.raises(InputError, match="more than 1,048,576 bytes"):
+    with pytest.raises(InputError, match="it is larger than 1 MiB"):
         read_model_file(path)
     path.write_text("x = " + "[" * 100_000)
     with pytest.raises(InputError, match=r"nested too deeply|is no model"):

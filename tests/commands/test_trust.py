@@ -65,7 +65,7 @@ def test_methods_can_be_chosen_and_json_has_every_prompt_s_scores(
     [
         (["--method", "gradient", "--method", "exact"], "leave out exact"),
         (["--method", "exakt"], "no method 'exakt': use gradient, integrated, all"),
-        (["/nonexistent.toml"], "is not a prompt set"),
+        (["/nonexistent.toml"], "cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
