@@ -9,6 +9,8 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding
 from textual.screen import ModalScreen, Screen
 
+from scd_tui.tui.garbage import forget_closed_screens
+
 Answer = TypeVar("Answer")
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Dialogs(App[int]):
     def dialog_left(self, screen: LeftOnce) -> None:
         """Note that a screen was left, and open one that waited."""
         self.left_at, self.left_by = time.monotonic(), screen.closing_keys()
+        forget_closed_screens()
         if self._late:
             self.call_later(self._open_late)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -47,7 +48,8 @@ class Experiments:
         self._session = session
         self._changed = changed
         self._pending: dict[int, Pending] = {}
-        self._heads: set[tuple[CircuitStore, NodeId]] = set()
+        # by circuit, and no longer than the circuit is kept elsewhere
+        self._heads: WeakKeyDictionary[CircuitStore, set[NodeId]] = WeakKeyDictionary()
 
     @property
     def requests(self) -> tuple[int, ...]:
@@ -149,7 +151,8 @@ class Experiments:
     def heads(self, target: NodeId) -> None:
         """Ask once, quietly, which heads carried the edges into a node."""
         store = self._session.store
-        if target in store.heads or (store, target) in self._heads:
+        asked = self._heads.setdefault(store, set())
+        if target in store.heads or target in asked:
             return
         sources = tuple(e.source for group in store.upstream(target) for e in group.edges)
         if not sources or parse_node(target).site is None:
@@ -161,7 +164,7 @@ class Experiments:
                 self._changed()
 
         if self.ask_of_circuit(Heads, found, quiet=True, node=target, sources=sources):
-            self._heads.add((store, target))
+            asked.add(target)
 
     def tell(self, store: CircuitStore, what: str, outcome: Outcome) -> None:
         """Say in the status line what an experiment came to, if its circuit is still shown."""

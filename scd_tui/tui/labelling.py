@@ -31,6 +31,8 @@ DWELL_SECONDS = 0.4
 """How long the cursor rests on a feature before all that there is of it is asked for."""
 GATHER_SECONDS = 0.05
 """How long arriving labels are gathered before the tree is drawn again."""
+KEPT_RECORDS = 64
+"""Records of this machine that are kept, each some 20 KB; the others are read again when wanted."""
 
 SHORT: dict[FaultKind, str] = {
     "offline": "offline",
@@ -368,8 +370,19 @@ class Labelling:
     async def _fetch_record(self, feature: Feature, records: FeatureRecords) -> None:
         try:
             record = await asyncio.to_thread(records.record, feature.source, feature.index)
-            self._local[feature] = record, records.name
+            self._keep_local(feature, (record, records.name))
         except (OSError, ValueError) as error:
-            self._local[feature] = None, ""
-            self._local_problems[feature] = f"no record: {visible(str(error))}"
+            self._keep_local(feature, (None, ""), f"no record: {visible(str(error))}")
         self._on_record()
+
+    def _keep_local(
+        self, feature: Feature, found: tuple[FeatureRecord | None, str], problem: str = ""
+    ) -> None:
+        """Keep a record, or why there is none, in place of the one that was read longest ago."""
+        self._local[feature] = found
+        if problem:
+            self._local_problems[feature] = problem
+        while len(self._local) > KEPT_RECORDS:
+            oldest = next(iter(self._local))
+            del self._local[oldest]
+            self._local_problems.pop(oldest, None)

@@ -11,7 +11,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -23,7 +23,9 @@ WORKER_ENDED = re.compile(r"the worker (exited|was killed|was stopped: it)")
 MODES = (b"1049", b"1000", b"1003", b"2004")
 """What is switched on in a terminal, and is to be off again when the app has gone."""
 ANSWER_SECONDS = 30.0
-"""Until the screen shows something else after a key that changes it. A loaded machine is slow."""
+"""Until the screen shows what a key must change. A loaded machine is slow."""
+TAIL, LAST_WORDS = 12_000, 1_200
+"""Bytes of its output that are kept, and characters of those that are told."""
 
 
 class PtyApp:
@@ -77,29 +79,18 @@ class PtyApp:
             self._take(data)
 
     def _take(self, data: bytes) -> None:
-        for name, on in re.findall(rb"\x1b\[\?(\d+)([hl])", self._tail + data):
+        for name, on in re.findall(rb"\x1b\[\?(\d+)([hl])", self._tail[-16:] + data):
             self._modes[name] = on == b"h"
-        self._tail = data[-16:]
+        self._tail = (self._tail + data)[-TAIL:]
         self._stream.feed(data)
 
     def screen(self) -> str:
         return "\n".join(self._screen.display)
 
-    def until(self, text: str, seconds: float = 60) -> bool:
-        """Whether the screen shows `text` in time."""
+    def until(self, shows: Callable[[str], bool], seconds: float = ANSWER_SECONDS) -> bool:
+        """Whether the screen shows something in time."""
         end = time.monotonic() + seconds
-        while text not in self.screen():
-            if time.monotonic() > end or not self.alive:
-                return False
-            self.read(0.05, 0.5)
-        return True
-
-    def answers(self, data: bytes) -> bool:
-        """Whether the screen changes after these keys."""
-        before = self._screen.display
-        self.write(data)
-        end = time.monotonic() + ANSWER_SECONDS
-        while self._screen.display == before:
+        while not shows(self.screen()):
             if time.monotonic() > end or not self.alive:
                 return False
             self.read(0.05, 0.2)
@@ -120,27 +111,33 @@ class PtyApp:
         """What a user has lost by now, in one sentence; `may_leave` where a key that quits was sent."""
         if not self.alive:
             if self.exit_status or not may_leave:
-                words = " ".join(self.screen().split())[-300:]
-                return f"the app ended with {self.exit_status}: {words}"
+                return f"the app ended with {self.exit_status}: {self._last_words()}"
             left_on = [name.decode() for name in MODES if self._modes.get(name)]
             return f"the terminal still has {left_on}" if left_on else ""
         screen = self.screen()
-        if found := EXCEPTION.search(screen):
-            return f"{found[0]!r} is on the screen"
+        # below the frames, for what a feature's contexts quote may well be a traceback
+        if found := EXCEPTION.search(screen.rpartition("╰")[2]):
+            self.read(1, 5)
+            return f"{found[0]!r} is on the screen: {self._last_words()}"
         if found := WORKER_ENDED.search(screen):
             return f"{found[0]!r} is on the screen"
         control = {c for c in screen if c != "\n" and (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0)}
         return f"control characters on the screen: {control!r}" if control else ""
 
-    def memory(self) -> str:
-        """Megabytes of the app and of its worker, as far as each is this process's own."""
+    def _last_words(self) -> str:
+        """What it wrote last, such as a traceback, without the sequences of a terminal."""
+        text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b.", b"", self._tail).decode(errors="replace")
+        return " ".join(text.split())[-LAST_WORDS:]
+
+    def memory(self) -> tuple[float, float] | None:
+        """MB of the app's process and of its worker's, 0 where that is none; None once it has ended."""
         with contextlib.suppress(psutil.Error):
             app, worker = memory_of(self._process), 0.0
             for child in self._process.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     worker += memory_of(child)
-            return f"app {app:.1f} MB, worker {worker:.1f} MB"
-        return "memory unknown"
+            return app, worker
+        return None
 
     def close(self) -> None:
         if self.alive:

@@ -20,6 +20,8 @@ KEPT = 40
 """Writes that are told again with a loss."""
 LOOK_EVERY = 20
 """Writes between two looks whether the app still answers."""
+HELP = "─ Help ─"
+"""The title of the help dialog, in its frame."""
 MEMORY_SECONDS = 10.0
 NOBODY = "http://127.0.0.1:9"
 """An address that refuses: models and explanations are asked for here, and come from nowhere."""
@@ -80,7 +82,7 @@ class Sitting:
         words = (PROMPT,) if self._number % 2 else ()
         home = self._field.home(f"{self._name}-home", **closed, **pages)
         app = PtyApp(self._folder, home, self._size, *words)
-        app.until("resid_post" if words else "type a prompt")
+        app.until(lambda screen: ("resid_post" if words else "type a prompt") in screen)
         return app
 
     def press(self, random: random.Random, keys: tuple[str, ...], data: bytes) -> Tried:
@@ -101,7 +103,8 @@ class Sitting:
             lost = self._frozen()
         if time.monotonic() - self._remembered > MEMORY_SECONDS:
             self._remembered = time.monotonic()
-            what += f" ({self.app.memory()})"
+            if (read := self.app.memory()) is not None:
+                what += f" (app {read[0]:.1f} MB, worker {read[1]:.1f} MB)"
         if lost:
             lost += f"; seed {self._field.seed}, before that: {' | '.join(self._writes)}"
             self.app.close()
@@ -115,14 +118,18 @@ class Sitting:
 
     def _frozen(self) -> str:
         """Whether keys change nothing any more: out of everything, help opens and closes again."""
+        self.app.resize(*self._size)
         for key in ("escape", "escape", "escape", "2"):
             self.app.write(sent(key))
             self.app.read(0.15, 1)
-        for key in ("question_mark", "escape"):
-            if not self.app.answers(sent(key)):
-                return self.app.lost() or f"nothing changes on the screen after {key}"
+        for key, shown in (("question_mark", True), ("escape", False)):
+            self.app.write(sent(key))
+            if not self.app.until(lambda screen, wanted=shown: (HELP in screen) == wanted):
+                if self.app.alive:
+                    return f"30 seconds after {key} help is {'not ' * shown}on the screen"
+                return self.app.lost(self._may_leave)
         self.app.read(0.05, 0.5)
-        return self.app.lost()
+        return self.app.lost(self._may_leave)
 
     def end(self) -> Tried:
         """Leave as a user does: the process ends, and the terminal is as it was."""
@@ -176,14 +183,12 @@ def dialogs(field: Field) -> Iterator[Tried]:
         yield sitting.end()
 
 
-def all_keys_at(field: Field, size: tuple[int, int]) -> Iterator[Tried]:
-    """All keys that are bound, text, pastes and other sizes, at random."""
-    name = f"{size[0]}x{size[1]}"
-    draw = field.random(name)
+def random_keys(field: Field, sitting: Sitting, size: tuple[int, int]) -> Iterator[Tried]:
+    """All keys that are bound, text, pastes and other sizes, at random, until the time is over."""
+    draw = field.random(f"{size[0]}x{size[1]}")
     keys = sorted(set(bound_keys()) - LEAVING)
     # what starts processes anew, or ends work, is rarer than what moves
     rare = {"R", "ctrl+r", "O", "m"}
-    sitting = Sitting(field, name, size)
     while not field.over:
         dice = draw.random()
         if dice < 0.01:
@@ -200,6 +205,12 @@ def all_keys_at(field: Field, size: tuple[int, int]) -> Iterator[Tried]:
             some = [key for key in some if key not in rare or draw.random() < 0.1]
             if some:
                 yield sitting.press(draw, tuple(some), b"".join(map(sent, some)))
+
+
+def all_keys_at(field: Field, size: tuple[int, int]) -> Iterator[Tried]:
+    """All keys at random in a terminal of this size, and `q` at the end."""
+    sitting = Sitting(field, f"{size[0]}x{size[1]}", size)
+    yield from random_keys(field, sitting, size)
     yield sitting.end()
 
 
