@@ -31,6 +31,11 @@ def _spell(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def is_unsafe(character: str) -> bool:
+    """Whether a terminal may obey a character, or not draw it."""
+    return unicodedata.category(character) in _UNSAFE_CATEGORIES
+
+
 class _Visible(dict[int, str]):
     """A `str.translate` table that classifies each character once, the first time it is met."""
 
@@ -38,7 +43,7 @@ class _Visible(dict[int, str]):
         character = chr(code)
         if character in _NAMED:
             shown = _NAMED[character]
-        elif unicodedata.category(character) in _UNSAFE_CATEGORIES or _changes_width(code):
+        elif is_unsafe(character) or _changes_width(code):
             shown = _spell(character)
         else:
             shown = character

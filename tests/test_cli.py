@@ -156,7 +156,9 @@ def test_output_that_cannot_be_written_is_one_line(saved: Path) -> None:
         with open("/dev/full", "wb") as full:  # noqa: PTH123
             done = printed(stdout=full)
         assert done.returncode == 1
-        assert done.stderr == b"scd-tui open: No space left on device\n"
+        assert done.stderr == (
+            b"scd-tui open: standard output cannot be written: No space left on device\n"
+        )
     closed = printed(preexec_fn=lambda: os.close(1))
     assert closed.returncode == 1 and closed.stderr.count(b"\n") == 1
 

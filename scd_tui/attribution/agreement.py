@@ -9,12 +9,11 @@ in memory at a time. Log-probabilities are compared, which a constant added to a
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from scd_tui.attribution.foreign import is_foreign
 from scd_tui.attribution.guard import nothing_installed
-from scd_tui.attribution.memory import ran_out
 from scd_tui.attribution.model import LanguageModel
 
 TOLERANCE = 0.01
@@ -45,13 +44,9 @@ def plain_log_probabilities(folder: Path | str, device: torch.device) -> Tensor 
         context = getattr(config, "max_position_embeddings", None) or _TOKENS
         ids = torch.tensor([spread_ids(config.vocab_size, context)], device=device)
         logits: Tensor = model(ids).logits[0]
-    except (RuntimeError, MemoryError) as error:
-        if ran_out(error):
+    except BaseException as error:
+        if not is_foreign(error):
             raise
-        return None
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, ImportError):
-        return None
-    except SafetensorError:
         return None
     found = logits.float().log_softmax(dim=-1).cpu()
     return None if bool(found.isnan().any()) else found

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from sae_lens import SAE
-from safetensors import SafetensorError
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
@@ -18,6 +17,7 @@ from scd_tui.attribution.agreement import (
 )
 from scd_tui.attribution.dictionary import Dictionary
 from scd_tui.attribution.finite import require_finite_weights
+from scd_tui.attribution.foreign import is_foreign, said_by, used
 from scd_tui.attribution.memory import emptied, give_back, ran_out, trim
 from scd_tui.attribution.model import LanguageModel
 from scd_tui.attribution.numerics import assert_exact_float32, use_exact_float32
@@ -30,11 +30,11 @@ from scd_tui.catalog.cached import Kept, require, revisions
 from scd_tui.catalog.folders import MEND, one_head, site_of_hook
 from scd_tui.catalog.model_checks import ModelCheck, keep_check, kept_check
 from scd_tui.catalog.models import ModelSpec
+from scd_tui.catalog.sizes import files_fault, size_fault
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import InputError, RunError
 from scd_tui.graph import ModelIdentity, Site
 from scd_tui.numbers import listed
-from scd_tui.text import shorten
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -78,6 +78,9 @@ def load(
         # by configurations and headers alone, before sizes are taken from them or the model is loaded
         if isinstance(source, Path) and (fault := stored_fault(source)):
             raise _damaged(source, str(source), fault)
+    folder = _folder(spec, here)
+    if fault := files_fault(folder) or size_fault(folder):
+        raise RunError(fault)
     chosen, why = ways(spec, device, stream=stream)
     where = device_label(device)
     notes: tuple[str, ...] = (f"{chosen[0].words}: {why}",) if why else ()
@@ -192,16 +195,14 @@ def _checked_model(
         # of sites that are all another model's each is told with its dictionary, when that is loaded
         unusable = unusable_sites(model, present) if present else {}
         difference = None if plain is None else largest_difference(model, plain)
-    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+    except BaseException as error:
         # whatever the library stumbles over in a model of a kind that it does not know
-        if ran_out(error):
+        if not is_foreign(error):
             raise
-        first = next(iter(str(error).splitlines()), "")
-        said = shorten(first, 100) if " " in first else "no reason given"
         raise RunError(
-            f"the model in {folder} loads, but TransformerLens cannot run it ({said}): "
+            f"the model in {folder} loads, but TransformerLens cannot run it ({said_by(error)}): "
             "choose another model"
-        ) from None
+        ) from error
     missing = {site: "the model has no such place" for site in sites if not model.has(site)}
     reasons = {str(site): reason for site, reason in (missing | unusable).items()}
     found = ModelCheck(difference, reasons)
@@ -256,25 +257,29 @@ def _begins_with_bos(folder: Path) -> bool:
 def _model(
     spec: ModelSpec, here: Kept, device: torch.device, max_memory: Mapping[int, int] | None
 ) -> LanguageModel:
-    local, folder = isinstance(spec.model, Path), _folder(spec, here)
-    try:
-        return LanguageModel.boot(
+    folder = _folder(spec, here)
+    with used(f"the model in {folder}", _cure(spec)):
+        model = LanguageModel.boot(
             folder,
             device,
             prepend_bos=spec.prepends_bos,
             processing=spec.model_options,
             max_memory=max_memory,
         )
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        if ran_out(error):
-            raise
-        said = shorten(next(iter(str(error).splitlines()), "") or "no reason given", 100)
-        cure = (
-            "look there" if local else "`scd-tui download` finds out whether its files are damaged"
-        )
-        raise RunError(f"the model in {folder} cannot be loaded ({said}): {cure}") from None
+        # a tokenizer that is damaged may fail only when it is used
+        for token in model.tokenize(_SOME_TEXT):
+            model.token(token.id)
+    return model
+
+
+_SOME_TEXT = "To be, or not to be: 1 2 3 é"
+
+
+def _cure(spec: ModelSpec) -> str:
+    """What to do about a model that cannot be loaded."""
+    if isinstance(spec.model, Path):
+        return "look there"
+    return "`scd-tui download` finds out whether its files are damaged"
 
 
 def _sae(source: Path | HubDictionary, here: Kept, where: torch.device, *, stream: bool) -> SAE:
@@ -282,10 +287,10 @@ def _sae(source: Path | HubDictionary, here: Kept, where: torch.device, *, strea
     if isinstance(source, Path):
         try:
             return SAE.load_from_disk(source, device=str(where), dtype="float32")
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            if ran_out(error):
+        except BaseException as error:
+            if not is_foreign(error):
                 raise
-            raise _damaged(source, str(source), unreadable(error)) from None
+            raise _damaged(source, str(source), unreadable(error)) from error
     files = here.of(source)
     if not stream or lies_mapped(source, files):
         return load_pretrained(source, files, str(where))

@@ -6,9 +6,7 @@ network. Which sizes a dictionary has is read off its weights.
 """
 
 import os
-import pickle
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +16,14 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError
 from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from scd_tui.attribution.memory import ran_out
+from scd_tui.attribution.foreign import is_foreign
 from scd_tui.attribution.stored import CONFIGURATION, WEIGHTS, files_fault, unreadable
 from scd_tui.catalog.hub_files import dictionary_files
 from scd_tui.catalog.spec import HubDictionary
 from scd_tui.errors import InputError, RunError
 
-_UNREADABLE = (
-    *(OSError, EOFError, KeyError, ValueError, RuntimeError, AttributeError, TypeError),
-    *(SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile),
-)
-"""What reading a file raises that is not of the form that its publisher's files have."""
 _UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _MAPPED = ("sae_lens", "gemma_3")
 """Layouts whose tensors sae_lens uses as they lie in their file."""
@@ -76,10 +69,8 @@ def load_pretrained(source: HubDictionary, files: Mapping[str, Path], device: st
                 dtype="float32",
                 converter=convert,
             )
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        if ran_out(error):
+    except BaseException as error:
+        if not is_foreign(error):
             raise
         raise RunError(
             f"the dictionary {source.id} of {source.repo} cannot be read: {_fault(source, files, error)}; "
@@ -88,7 +79,7 @@ def load_pretrained(source: HubDictionary, files: Mapping[str, Path], device: st
     return sae
 
 
-def _fault(source: HubDictionary, files: Mapping[str, Path], error: Exception) -> str:
+def _fault(source: HubDictionary, files: Mapping[str, Path], error: BaseException) -> str:
     """What is wrong with files that sae_lens could not read, as a clause."""
     if source.layout == "sae_lens":
         here = [files.get(f"{source.path}/{name}") for name in (CONFIGURATION, WEIGHTS)]

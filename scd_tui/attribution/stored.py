@@ -16,9 +16,10 @@ from packaging.version import InvalidVersion, Version
 from sae_lens import SAE
 from sae_lens.loading.pretrained_sae_loaders import LLM_METADATA_KEYS, handle_config_defaulting
 from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY, get_sae_class
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from scd_tui.attribution.activation import REFUSED, SUPPORTED
+from scd_tui.attribution.foreign import is_foreign, said_by
 from scd_tui.catalog.folders import read_json
 from scd_tui.errors import InputError
 from scd_tui.reading import require_regular
@@ -47,7 +48,12 @@ def files_fault(configuration: Path, weights: Path) -> str | None:
         written = read_json(configuration)
     except InputError as error:
         return str(error).replace(str(configuration), CONFIGURATION)
-    return _written_fault(written) or _weights_file_fault(written, weights)
+    try:
+        return _written_fault(written) or _weights_file_fault(written, weights)
+    except BaseException as error:  # of sae_lens, over a value of another kind than it writes
+        if not is_foreign(error):
+            raise
+        return f"sae_lens cannot read its {CONFIGURATION} ({said_by(error)})"
 
 
 def _written_fault(written: Mapping[str, Any]) -> str | None:
@@ -155,7 +161,9 @@ def _weights_file_fault(written: Mapping[str, Any], weights: Path) -> str | None
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
             kinds = {name: str(one.get_dtype()) for name, one in slices.items()}
-    except (OSError, SafetensorError, ValueError) as error:
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
         return unreadable(error, WEIGHTS)
     config = handle_config_defaulting(_copied(written))
     d_in, d_sae = config["d_in"], config["d_sae"]

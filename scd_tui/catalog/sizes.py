@@ -3,6 +3,7 @@
 Nothing is loaded: of files of weights only the headers are read.
 """
 
+import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from scd_tui.catalog.plan import TOKENS, Needs, needs
 from scd_tui.catalog.spec import HubDictionary, ModelSpec, Shape
 from scd_tui.decoding import decode_any_json
 from scd_tui.errors import InputError
+from scd_tui.numbers import in_bytes
 from scd_tui.reading import open_regular
 
 _LARGEST_HEADER = 100 << 20
@@ -28,6 +30,19 @@ _KEYS = {
     "mlp": ("intermediate_size", "n_inner"),
     "vocabulary": ("vocab_size",),
 }
+_POSITIONS = ("n_positions", "n_ctx", "max_position_embeddings")
+_ALL_SIZES = (
+    *(name for names in _KEYS.values() for name in names),
+    *(*_POSITIONS, "head_dim", "num_key_value_heads", "word_embed_proj_dim"),
+    *("num_local_experts", "num_experts", "n_routed_experts"),
+)
+"""What a library makes room for."""
+_READ_WHOLE = (".json", ".txt", ".model", ".jinja", ".safetensors")
+"""The ends of names of files that are read into memory, or mapped."""
+_LARGEST_FILE = 256 << 20
+"""Bytes of one that is no file of weights; vocabularies have up to 40 million."""
+_LONGEST_CONTEXT = 1 << 24
+"""Positions; where they are rotated, no weights belong to them."""
 
 
 def needs_of(spec: ModelSpec, tokens: int = TOKENS) -> Needs | None:
@@ -82,6 +97,57 @@ def shape_in(folder: Path) -> Shape | None:
     )
 
 
+def files_fault(folder: Path) -> str | None:
+    """What is wrong with the files beside a model's weights, in a sentence; None if nothing is.
+
+    Libraries read all of them into memory, and wait for ever for what a pipe never says.
+    """
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.suffix not in _READ_WHOLE:
+                continue
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                return f"{path} is no file: put the model's own there"
+            if found.st_size > _LARGEST_FILE and path.suffix != ".safetensors":
+                return f"{path} is damaged: it is {in_bytes(found.st_size)} large"
+    except OSError as error:
+        return f"{error.filename or folder} cannot be read: {error.strerror or error}"
+    return None
+
+
+def size_fault(folder: Path) -> str | None:
+    """What is wrong with the sizes that a model's `config.json` gives, in a sentence; None if nothing is.
+
+    Libraries make room for what is said there before they look for its weights. Nothing can be larger
+    than all weights together, and every layer has weights. Raises InputError on files that cannot be read.
+    """
+    config = read_json(folder / "config.json")
+    text = config.get("text_config")
+    headers = [_header(path) for path in sorted(folder.glob("*.safetensors"))]
+    tensors = sum(len(header) for header in headers)
+    total = parameters_in(folder)
+    if total is None:
+        return None
+    for part in (config, text if isinstance(text, dict) else {}):
+        for name in _ALL_SIZES:
+            value = part.get(name)
+            if not isinstance(value, int):
+                continue
+            bound, what = total, f"{total:,} numbers altogether"
+            if name in _POSITIONS:
+                bound = max(bound, _LONGEST_CONTEXT)
+            elif name in _KEYS["layers"]:
+                bound, what = tensors, f"{tensors:,} tensors"
+            if value > bound:
+                said = f"{value:,}" if value < 1 << 64 else f"a number of {len(str(value))} digits"
+                return (
+                    f"{folder / 'config.json'} is damaged: {name} is {said}, and the model's files have "
+                    f"{what}"
+                )
+    return None
+
+
 def _first(config: dict[str, Any], keys: tuple[str, ...]) -> int | None:
     for key in keys:
         value = config.get(key)
@@ -114,24 +180,31 @@ def stored_dtypes(folder: Path) -> set[str]:
     }
 
 
+class _Header(ValueError):
+    """What is wrong with a header, in words."""
+
+
 def _header(path: Path) -> dict[str, Any]:
     """What a safetensors file says of its tensors. Raises InputError when it is none."""
     try:
         with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= _LARGEST_HEADER:
-                raise ValueError("its header has no size")
+                raise _Header("its header has no size")
             header = decode_any_json(file.read(length))
         for name, tensor in header.items():
             if name != "__metadata__":
                 sizes = tensor["shape"]
                 if not all(isinstance(n, int) and n >= 0 for n in sizes):
-                    raise ValueError("a tensor has no shape")
+                    raise _Header("a tensor has no shape")
                 str(tensor["dtype"])
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from None
+        why = (
+            error if isinstance(error, _Header) else "it is cut off, damaged, or of another format"
+        )
+        raise InputError(f"{path} is no safetensors file: {why}") from None
     return dict(header)
 
 

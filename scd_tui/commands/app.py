@@ -68,8 +68,9 @@ def run(argv: Sequence[str]) -> int:
     arguments = parse_prompt(make_parser(), argv, COMMANDS)
     if arguments.print_completion is not None:
         from scd_tui.commands.completion import completion_script
+        from scd_tui.streams import put_script
 
-        sys.stdout.write(completion_script(arguments.print_completion, make_parser()))
+        put_script(completion_script(arguments.print_completion, make_parser()))
         return 0
     from scd_tui.tui.terminal import refuse_reason
 

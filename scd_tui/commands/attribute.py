@@ -120,6 +120,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.graph import Settings, encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
     from scd_tui.neuronpedia.start import cache_folder
+    from scd_tui.saying import safe_json
 
     loaded = load_model(spec, arguments.device, stream=arguments.stream, gate=not arguments.no_gate)
     explanation = explain(
@@ -153,7 +154,7 @@ def run(argv: Sequence[str]) -> int:
         except InputError as error:
             problem = error  # what took so long to make is printed all the same
     if arguments.json:
-        sys.stdout.write(encode_circuit(shown).decode())
+        sys.stdout.write(safe_json(encode_circuit(shown).decode()))
     elif arguments.out != STANDARD_OUTPUT:
         print_tree(shown)
     if problem is not None:

@@ -64,27 +64,25 @@ def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
     wanted = _named(model_reference(arguments))
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from scd_tui.bench.measure import measure
     from scd_tui.bench.sizes import Shape
     from scd_tui.bench.subject import catalogued_subject, random_subject
+    from scd_tui.console import progress
     from scd_tui.export.bench_table import encode, render
+    from scd_tui.saying import safe_json
 
     subject = random_subject(wanted) if isinstance(wanted, Shape) else catalogued_subject(wanted)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
+    with progress() as bars:
+        task = bars.add_task("starting", total=None)
         timings = measure(
             subject,
             device(arguments.device),
             tokens=arguments.tokens,
             top=arguments.top,
             with_reference=not arguments.no_reference,
-            on_progress=lambda doing, done, total: progress.update(
+            on_progress=lambda doing, done, total: bars.update(
                 task, description=doing, completed=done, total=total
             ),
         )
-    sys.stdout.write(encode(timings).decode() if arguments.json else render(timings))
+    sys.stdout.write(safe_json(encode(timings).decode()) if arguments.json else render(timings))
     return 0

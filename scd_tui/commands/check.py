@@ -53,29 +53,27 @@ def run(argv: Sequence[str]) -> int:
     text = bundled_text() if arguments.text is None else read_text(arguments.text)
     prompts = [prompt for s in load_prompt_sets() for prompt in s.prompts[:_PROMPTS_A_SET]]
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from scd_tui.attribution.gate import askable, measure
     from scd_tui.attribution.windows import Windows, token_windows
+    from scd_tui.console import progress
     from scd_tui.export.gate_table import Report, encode, render
     from scd_tui.judge import Published, judge
+    from scd_tui.saying import safe_json
 
     loaded = load_model(spec, arguments.device)
     model = loaded.model
     first = model.bos if spec.prepends_bos else None
     windows = Windows(token_windows(model, text.text, arguments.tokens, first=first), first)
     asked = askable(model, prompts, first=first)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("measuring", total=None)
+    with progress() as bars:
+        task = bars.add_task("measuring", total=None)
         measured = tuple(
             measure(
                 model,
                 loaded.dictionaries,
                 windows,
                 asked,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+                on_progress=lambda done, total: bars.update(task, completed=done, total=total),
             )
         )
     published = spec.published
@@ -90,5 +88,5 @@ def run(argv: Sequence[str]) -> int:
         measured=measured,
         verdicts=tuple(judge(found, published.get(found.site)) for found in measured),
     )
-    sys.stdout.write(encode(report).decode() if arguments.json else render(report))
+    sys.stdout.write(safe_json(encode(report).decode()) if arguments.json else render(report))
     return 0 if report.passed else 1

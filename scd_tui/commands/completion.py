@@ -1,6 +1,7 @@
 """Completion of commands, options, model names and files in the user's shell."""
 
 import argparse
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import shtab
 from scd_tui.catalog.models import names
 from scd_tui.commands import COMMANDS
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+"""A name that a shell expands to itself: the file of a user's model can have any name."""
 _FOLDERS = ("DIR", "FOLDER")
 _FILES = ("FILE", "A", "B", "SET.toml")
 
@@ -39,4 +42,4 @@ def _offer(parser: argparse.ArgumentParser) -> None:
         elif metavar in _FILES or action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif metavar == "MODEL":
-            action.choices = names()
+            action.choices = [name for name in names() if _PLAIN.fullmatch(name)]

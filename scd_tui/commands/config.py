@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scd_tui.commands.parser import Parser
+from scd_tui.text import is_unsafe
 
 if TYPE_CHECKING:
     from scd_tui.config import Config
@@ -24,10 +25,11 @@ def make_parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
     from scd_tui.config import config_path, read_config
+    from scd_tui.saying import put
 
     path = config_path()
     if arguments.path:
-        sys.stdout.write(f"{path}\n")
+        put(str(path))
         return 0
     config, problem = read_config(path)
     if problem:
@@ -36,7 +38,8 @@ def run(argv: Sequence[str]) -> int:
         where = f"what {path} and the defaults say"
     else:
         where = f"the defaults; {path} would be read if it were there"
-    sys.stdout.write(f"# {where}\n" + "\n".join(_lines(config)) + "\n")
+    put(f"# {where}")
+    sys.stdout.write("\n".join(_lines(config)) + "\n")
     return 1 if problem else 0
 
 
@@ -66,5 +69,9 @@ def _lines(config: "Config") -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
-    """A string or number as TOML writes it: the escapes of its basic strings are those of JSON."""
-    return json.dumps(value)
+    """A string or number as TOML writes it: the escapes of its basic strings are those of JSON, and one
+    for what lies beyond the first plane."""
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        f"\\U{ord(character):08x}" if is_unsafe(character) else character for character in written
+    )

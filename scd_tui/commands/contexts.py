@@ -1,7 +1,6 @@
 """`scd-tui contexts`: feature records of a model's dictionaries, made from a text of one's own."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,21 +54,21 @@ def run(argv: Sequence[str]) -> int:
     spec = find_with_dictionaries(model_reference(arguments), "a search for contexts")
     text = read_text(arguments.text)
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
 
     from scd_tui.attribution.contexts import fire, records_of, timed_block
     from scd_tui.attribution.windows import Windows, token_windows
     from scd_tui.config import cache_path
+    from scd_tui.console import progress
     from scd_tui.neuronpedia.local import LocalFeatures, Made
     from scd_tui.remaining import Remaining, about
+    from scd_tui.saying import put, say
 
     loaded = load_model(spec, arguments.device)
     model = loaded.model
     first = model.bos if spec.prepends_bos else None
     windows = Windows(token_windows(model, text.text, arguments.tokens, first=first), first)
     folder = cache_path() / "contexts"
-    console = Console(stderr=True)
     features: dict[str, int] = {}
     # until one has been read or written: what a block of records takes with this vocabulary
     block = max(timed_block(model, dictionary) for dictionary in loaded.dictionaries.values())
@@ -77,26 +76,29 @@ def run(argv: Sequence[str]) -> int:
     remaining = Remaining({"batch": windows.batches, "record": widths}, {"record": block})
     try:
         local = LocalFeatures(folder, loaded.identity.reference)
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
-        with Progress(
-            *columns, console=console, disable=not console.is_terminal, transient=True
-        ) as progress:
-            task = progress.add_task("reading", total=windows.batches, left="")
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+        )
+        with progress(*columns) as bars:
+            task = bars.add_task("reading", total=windows.batches, left="")
 
             def did(kind: str) -> None:
                 begun = remaining.begun
                 remaining.done(kind)
                 if not begun:  # also where no terminal shows the bar
-                    sys.stderr.write(
-                        f"scd-tui: {about(remaining.seconds)} for {windows.ids.numel():,} tokens and "
-                        f"{len(loaded.dictionaries)} dictionaries\n"
+                    say(
+                        "scd-tui",
+                        f"{about(remaining.seconds)} for {windows.ids.numel():,} tokens and "
+                        f"{len(loaded.dictionaries)} dictionaries",
                     )
-                progress.update(task, advance=1, left=f"{about(remaining.seconds)} left")
+                bars.update(task, advance=1, left=f"{about(remaining.seconds)} left")
 
             fired = fire(model, loaded.dictionaries, windows, lambda: did("batch"), folder)
             records = sum(int((found.counts > 0).sum()) for found in fired.values())
             remaining.correct("record", records)
-            task = progress.add_task("writing", total=records, left="")
+            task = bars.add_task("writing", total=records, left="")
             for site, found in fired.items():
                 source = loaded.identity.sources.get(str(site), str(site))
                 name = loaded.identity.neuronpedia or loaded.identity.name
@@ -107,9 +109,9 @@ def run(argv: Sequence[str]) -> int:
         local.close()
     except OSError as error:
         raise RunError(f"the records cannot be kept: {error}") from None
-    sys.stdout.write(
+    put(
         f"{spec.name} with {spec.dictionaries_name}: {sum(features.values()):,} features of "
         f"{len(features)} dictionaries fire in {windows.ids.numel():,} tokens of {text.name}; "
-        f"the app shows where, from {folder}\n"
+        f"the app shows where, from {folder}"
     )
     return 0

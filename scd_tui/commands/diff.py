@@ -35,19 +35,18 @@ def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
 
     from scd_tui.comparison import compare
+    from scd_tui.saying import as_json, put
     from scd_tui.text import visible
 
     stdin = StandardInput()
     a, b = (saved_circuit(path, stdin) for path in (arguments.a, arguments.b))
     found = compare(a, b, arguments.by)
     if arguments.json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(as_json(found))
         return 0
     from scd_tui.export.comparison import comparison_lines
 
     names = (visible(str(arguments.a)), visible(str(arguments.b)))
     for line in comparison_lines(found, names, arguments.top):
-        sys.stdout.write(line + "\n")
+        put(line)
     return 0

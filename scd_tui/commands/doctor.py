@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scd_tui.commands.parser import Parser
+from scd_tui.leaving import SIGNALS, Signalled, leave_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,22 +48,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
+    came: list[int] = []
     try:
-        return asyncio.run(_run(arguments))
+        return asyncio.run(_run(arguments, came))
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise Signalled(came[0] if came else signal.SIGINT) from None
 
 
-async def _run(arguments: argparse.Namespace) -> int:
-    import msgspec
-    from rich.console import Console
-
+async def _run(arguments: argparse.Namespace, came: list[int]) -> int:
     from scd_tui import __version__
+    from scd_tui.console import CleanConsole
 
-    _listen_for_interrupts()
+    _listen_for_signals(came)
     from scd_tui.doctor.findings import Report
+    from scd_tui.saying import as_json
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = CleanConsole(soft_wrap=True)
     sections = []
     if not arguments.json:
         console.print(f"scd-tui {__version__}", markup=False)
@@ -72,35 +73,31 @@ async def _run(arguments: argparse.Namespace) -> int:
             _print(section, console)
     report = Report(__version__, tuple(sections))
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        sys.stdout.write(as_json(report))
     else:
         console.print(f"\n{_verdict(report.count('problem'), report.count('warn'))}")
     return 1 if report.count("problem") else 0
 
 
-def _listen_for_interrupts() -> None:
-    """End in order on ctrl+c, or else not in order: what was started is then killed."""
+def _listen_for_signals(came: list[int]) -> None:
+    """End in order on ctrl+c, or else not in order: what was started is then killed.
+
+    `came` gets the number of the signal.
+    """
     task = asyncio.current_task()
     assert task is not None
 
-    def leave() -> None:
-        last_word = threading.Timer(GRACE_SECONDS, _kill_all)
+    def leave(number: int) -> None:
+        came.append(number)
+        last_word = threading.Timer(GRACE_SECONDS, leave_now, (number,))
         last_word.daemon = True
         last_word.start()
         task.cancel()
 
     if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, leave)
-
-
-def _kill_all() -> None:
-    """The end of this process and of those that it started, whatever they wait for."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children():
-            child.kill()
-    os._exit(130)
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks for
+                asyncio.get_running_loop().add_signal_handler(number, leave, number)
 
 
 async def _sections(arguments: argparse.Namespace) -> "AsyncIterator[Section]":
@@ -199,9 +196,9 @@ async def _computing(config: "Config") -> "list[Finding]":
 @contextlib.contextmanager
 def _waiting(for_what: str) -> Iterator[None]:
     """A sign of life on a terminal."""
-    from rich.console import Console
+    from scd_tui.console import CleanConsole
 
-    console = Console(stderr=True)
+    console = CleanConsole(stderr=True)
     if not console.is_terminal:
         yield
         return

@@ -31,11 +31,9 @@ def run(argv: Sequence[str]) -> int:
     spec = find(model_reference(arguments))
 
     import msgspec
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -44,9 +42,10 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.catalog.cached import cache_dir, model_folder
     from scd_tui.catalog.download import download
     from scd_tui.catalog.spec import PackagedModel
+    from scd_tui.console import progress
     from scd_tui.numbers import counted, in_bytes
+    from scd_tui.saying import as_json, put
 
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
@@ -54,10 +53,8 @@ def run(argv: Sequence[str]) -> int:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as progress:
-        task, known = progress.add_task("looking", total=None), 0
+    with progress(*columns) as bars:
+        task, known = bars.add_task("looking", total=None), 0
 
         def show(stage: str, done: int, total: int) -> None:
             nonlocal task, known
@@ -65,16 +62,16 @@ def run(argv: Sequence[str]) -> int:
             if stage == "looking":
                 words, done, total = f"looking, {done} of {total} files", 0, 0
             if total != known:  # a bar cannot go back to a length that is not known
-                progress.remove_task(task)
-                task, known = progress.add_task(words, total=total or None), total
-            progress.update(task, description=words, completed=done)
+                bars.remove_task(task)
+                task, known = bars.add_task(words, total=total or None), total
+            bars.update(task, description=words, completed=done)
 
         found = download(spec, show)
     packaged = isinstance(spec.model, PackagedModel)
     folder = (model_folder(spec) if packaged else None) or cache_dir()
     if arguments.json:
         said = {**msgspec.to_builtins(found), "folder": str(folder)}
-        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+        sys.stdout.write(as_json(said))
         return 0
     name = f"{spec.name} with {spec.dictionaries_name}" if spec.dictionaries else spec.name
     if isinstance(spec.model, PackagedModel):
@@ -84,14 +81,14 @@ def run(argv: Sequence[str]) -> int:
             fetched += f", {in_bytes(found.fetched)} fetched now"
     else:
         here, fetched = "", f"{in_bytes(found.fetched)} of it fetched now"
-    sys.stdout.write(
+    put(
         f"{name}{here}: {counted(found.files, 'file')}, {in_bytes(found.total)}, {fetched}, all checked, "
-        f"in {folder}\n"
+        f"in {folder}"
     )
     for repo, commit in found.commits.items():
-        sys.stdout.write(f"  {commit[:12]}  {repo}\n")
+        put(f"  {commit[:12]}  {repo}")
     if isinstance(spec.model, PackagedModel):
-        sys.stdout.write(f"  licence of the model: {spec.model.licence or 'not stated'}\n")
+        put(f"  licence of the model: {spec.model.licence or 'not stated'}")
     if not spec.dictionaries:
-        sys.stdout.write("  without dictionaries: --dictionaries FOLDER brings some\n")
+        put("  without dictionaries: --dictionaries FOLDER brings some")
     return 0

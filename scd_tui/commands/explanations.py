@@ -3,7 +3,6 @@
 import argparse
 import os
 import random
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ def run(argv: Sequence[str]) -> int:
     from scd_tui.neuronpedia.address import Addresses
     from scd_tui.neuronpedia.cache import Cache
     from scd_tui.neuronpedia.start import cache_folder
+    from scd_tui.saying import put
 
     addresses = Addresses.of(os.environ)
     folder = cache_folder(cache_path())
@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         if arguments.clear:
             cache.clear()
-            sys.stdout.write(f"nothing is left of what was fetched, in {folder}\n")
+            put(f"nothing is left of what was fetched, in {folder}")
             return 0
         if arguments.status:
             return _status(cache)
@@ -63,39 +63,37 @@ def run(argv: Sequence[str]) -> int:
 
 def _status(cache: "Cache") -> int:
     from scd_tui.numbers import in_bytes
+    from scd_tui.saying import put
 
     status = cache.status()
-    out = sys.stdout.write
-    out(f"{cache.folder}\n")
-    out(f"looked up one by one  {status.features:,} features, {in_bytes(status.looked_up_bytes)}\n")
-    out(f"fetched ahead         {len(status.sources)} sources, {in_bytes(status.ahead_bytes)}\n")
+    put(str(cache.folder))
+    put(f"looked up one by one  {status.features:,} features, {in_bytes(status.looked_up_bytes)}")
+    put(f"fetched ahead         {len(status.sources)} sources, {in_bytes(status.ahead_bytes)}")
     for source in status.sources:
         done = "complete" if source.complete else f"{len(source.done)} of {source.total} files"
         day = time.strftime("%Y-%m-%d", time.localtime(source.fetched))
         name = f"{source.model}/{source.source}"
-        out(f"  {name:40}  {source.explained:>8,} features  {done}, {day}\n")
+        put(f"  {name:40}  {source.explained:>8,} features  {done}, {day}")
     return 0
 
 
 def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
+    from scd_tui.console import progress
     from scd_tui.neuronpedia.bulk import bulk_transport, fetch_source
     from scd_tui.neuronpedia.faults import Fault
+    from scd_tui.saying import put, say
 
     spec = find_with_dictionaries(reference, "a fetch of explanations")
     if not spec.neuronpedia or not spec.sources:
         raise InputError(f"the features of {spec.name} are not on Neuronpedia")
     sources = list(dict.fromkeys(spec.sources.values()))
     transport = bulk_transport(addresses)
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     failed = explained = 0
     last = ""
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as bars:
+    with progress(*columns) as bars:
         whole = bars.add_task("sources", total=len(sources))
         part = bars.add_task("files", total=None)
         for source in sources:
@@ -106,19 +104,19 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
                         part, description=name, completed=done, total=total
                     ),
                     sleep=time.sleep, random=random.random, patient=source != sources[0],
-                    waiting=lambda why, seconds: console.print(
-                        f"{why}: next try in {seconds:.0f} s", markup=False, highlight=False
+                    waiting=lambda why, seconds: say(
+                        "scd-tui explanations", f"{why}: next try in {seconds:.0f} s"
                     ),
                 )  # fmt: skip
                 explained += status.explained
-                if not console.is_terminal:
-                    sys.stderr.write(f"{source}: {status.explained:,} explained features\n")
+                if bars.disable:
+                    say(source, f"{status.explained:,} explained features")
             except Fault as fault:
                 failed += 1
-                sys.stderr.write(f"scd-tui explanations: {source}: {fault.message}\n")
+                say("scd-tui explanations", f"{source}: {fault.message}")
                 if fault.kind in ("offline", "limited") or fault.message == last:
                     # It is not this source: the others would fail as well, and slowly.
-                    sys.stderr.write("the same command goes on from here later\n")
+                    say("scd-tui explanations", "the same command goes on from here later")
                     break
                 last = fault.message
             bars.advance(whole)
@@ -126,8 +124,8 @@ def _fetch(reference: str, addresses: "Addresses", cache: "Cache") -> int:
     done = sum(
         1 for s in sources if (found := cache.source(spec.neuronpedia, s)) and found.complete
     )
-    sys.stdout.write(
+    put(
         f"{spec.name} with {spec.dictionaries_name}: {done} of {len(sources)} sources are here, "
-        f"{explained:,} explained features, in {cache.folder}\n"
+        f"{explained:,} explained features, in {cache.folder}"
     )
     return 1 if failed else 0

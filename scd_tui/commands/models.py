@@ -42,13 +42,13 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{device!r} is not a device: use auto, cpu, cuda or cuda:N")
     found = overview(machine, device, arguments.model)
     if arguments.json:
-        import msgspec
+        from scd_tui.saying import as_json
 
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(as_json(found))
         return 0
-    from rich.console import Console
+    from scd_tui.console import CleanConsole
 
-    console = Console(highlight=False)
+    console = CleanConsole()
     if not console.is_terminal:
         console.width = 200
     if arguments.model is None:

@@ -353,19 +353,18 @@ def load_model(
     With `gate` dictionaries that were never measured are, once. Raises InputError on what does not fit
     together or is not here.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from scd_tui.attribution.gating import begin
     from scd_tui.attribution.load import load
+    from scd_tui.console import progress
+    from scd_tui.saying import say
+    from scd_tui.streams import native_messages
     from scd_tui.whereabouts import remember
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("loading", total=None)
+    with progress() as bars, native_messages():
+        task = bars.add_task("loading", total=None)
 
         def show(stage: str, done: int, total: int) -> None:
-            progress.update(task, description=stage, completed=done, total=total)
+            bars.update(task, description=stage, completed=done, total=total)
 
         loaded = load(spec, device(device_name), show, stream=stream)
         with suppress(OSError):  # a saved circuit then needs --model to be computed again
@@ -378,5 +377,5 @@ def load_model(
             gating.step()
             loaded = gating.with_gate()
     for note in loaded.notes:
-        sys.stderr.write(f"scd-tui: {note}\n")
+        say("scd-tui", note)
     return loaded

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,24 +58,23 @@ def run(argv: Sequence[str]) -> int:
         check_named(out / name)
 
     import msgspec
-    from rich.console import Console
-    from rich.progress import Progress
 
     from scd_tui.attribution.replicate import replicate
     from scd_tui.config import cache_path
+    from scd_tui.console import progress
     from scd_tui.export.replication import circuit_name, render
     from scd_tui.files import write_named
     from scd_tui.graph import encode_circuit
     from scd_tui.neuronpedia.labels import with_labels
     from scd_tui.neuronpedia.start import cache_folder
+    from scd_tui.saying import put
 
     loaded = load_model(spec, arguments.device, stream=arguments.stream)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("the post", total=None)
+    with progress() as bars:
+        task = bars.add_task("the post", total=None)
         found = replicate(
             *(loaded, prompts, text, arguments.tokens, spec.published),
-            on_progress=lambda stage, done, total: progress.update(
+            on_progress=lambda stage, done, total: bars.update(
                 task, description=stage, completed=done, total=total
             ),
         )
@@ -101,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
     for index, prompt in enumerate(found.prompts, start=1):
         for answer in prompt.answers:
             write_named(out / circuit_name(index, answer), encode_circuit(answer.circuit))
-    sys.stdout.write(f"{out / REPORT}\n")
+    put(str(out / REPORT))
     return 0
 
 

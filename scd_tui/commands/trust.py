@@ -56,10 +56,6 @@ def run(argv: Sequence[str]) -> int:
         load_prompt_sets(arguments.sets or None),
     )
 
-    import msgspec
-    from rich.console import Console
-    from rich.progress import Progress
-
     from scd_tui.attribution.survey import (
         COMPARED,
         EDGES,
@@ -68,22 +64,23 @@ def run(argv: Sequence[str]) -> int:
         survey,
         worst_set,
     )
+    from scd_tui.console import progress
     from scd_tui.export.trust_table import HEADINGS, markdown, trust_row
+    from scd_tui.saying import as_json
 
     loaded = load_model(spec, arguments.device)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("prompts", total=None)
+    with progress() as bars:
+        task = bars.add_task("prompts", total=None)
         found = list(
             survey(
                 loaded,
                 sets,
                 methods=[method for method in COMPARED if method in wanted or "all" in wanted],
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+                on_progress=lambda done, total: bars.update(task, completed=done, total=total),
             )
         )
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(as_json(found))
         return 0
     rows = summarise(found)
     table: list[Sequence[str]] = [HEADINGS]

@@ -44,30 +44,29 @@ def run(argv: Sequence[str]) -> int:
     text = bundled_text() if arguments.text is None else read_text(arguments.text, stdin)
 
     import msgspec
-    from rich.console import Console
-    from rich.progress import Progress
 
     from scd_tui.attribution.again import ask_again, comparison
     from scd_tui.attribution.validation import validate
     from scd_tui.catalog.made_with import model_of
+    from scd_tui.console import progress
     from scd_tui.export.curves import print_validation
+    from scd_tui.saying import as_json
 
     loaded = load_model(model_of(circuit.model, model_reference(arguments)), arguments.device)
     explanation = ask_again(loaded, circuit)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("curves", total=None)
+    with progress() as bars:
+        task = bars.add_task("curves", total=None)
         found = validate(
             explanation,
             text,
-            on_progress=lambda stage, done, total: progress.update(
+            on_progress=lambda stage, done, total: bars.update(
                 task, description=stage, completed=done, total=total
             ),
         )
     notes = (comparison(explanation.attribution, circuit), *found.notes)
     found = msgspec.structs.replace(found, notes=notes)
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(as_json(found))
     else:
         print_validation(found)
     return 0

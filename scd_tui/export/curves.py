@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import plotext
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from scd_tui.console import CleanConsole
 from scd_tui.curves import ENOUGH, STANDS, Column, Stand, Validation, held_against
 from scd_tui.export.tree import metric_words
 from scd_tui.text import visible
@@ -242,5 +243,5 @@ def _item(line: str) -> RenderableType:
 
 def print_validation(validation: Validation) -> None:
     """Print a validation to stdout. Colour is left out where it is no terminal, and by NO_COLOR."""
-    console = Console(width=None if sys.stdout.isatty() else WIDEST, highlight=False)
+    console = CleanConsole(width=None if sys.stdout.isatty() else WIDEST)
     console.print(render(validation, console.width))

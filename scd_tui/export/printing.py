@@ -9,6 +9,8 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 from rich.text import Text
 
+from scd_tui.saying import clean_lines
+
 Line = tuple[tuple[str, str], ...]
 """Texts that are safe to print, each with a Rich style."""
 _GUIDE_STYLE = "dim"
@@ -62,7 +64,7 @@ def printed(rows: Iterable[Row], console: Console) -> Iterator[str]:
 def _inks(console: Console) -> Callable[[str, str], str]:
     """A function that puts a style around a text, as far as the console has colours."""
     if console.color_system is None:
-        return lambda text, style: text
+        return lambda text, style: clean_lines(text)
     system = COLOR_SYSTEMS[console.color_system]
     ends: dict[str, tuple[str, str]] = {"": ("", "")}
 
@@ -75,6 +77,6 @@ def _inks(console: Console) -> Callable[[str, str], str]:
                 parsed = parsed.without_color
             before, after = parsed.render("\0", color_system=system).split("\0")
             ends[style] = pair = before, after
-        return f"{pair[0]}{text}{pair[1]}"
+        return f"{pair[0]}{clean_lines(text)}{pair[1]}"
 
     return ink

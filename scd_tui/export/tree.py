@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from scd_tui.console import CleanConsole
 from scd_tui.contrasts import contrast_in_prompt
 from scd_tui.export.printing import Line, Row, printed
 from scd_tui.graph import Circuit, Flow, NodeId, NodeRef, Pruned, Site, Target, parse_node
 from scd_tui.grouped import NodeGroup, grouped
 from scd_tui.numbers import percent, probability
 from scd_tui.pruning import without_position
+from scd_tui.streams import AsItIs
 from scd_tui.text import shorten, visible
 from scd_tui.weak_edges import WEAK_WORDS, parted
 from scd_tui.wording import (
@@ -293,7 +295,8 @@ def _tree(circuit: Circuit, upstream: int) -> Iterator[Row]:
 
 def print_tree(circuit: Circuit) -> None:
     """Print a circuit to stdout."""
-    lines = render(circuit, Console())
+    lines = render(circuit, CleanConsole())
+    write = AsItIs(sys.stdout).write
     # many at once: a write for each line costs as much as making it
     while some := list(islice(lines, 1000)):
-        sys.stdout.write("\n".join(some) + "\n")
+        write("\n".join(some) + "\n")

@@ -21,6 +21,7 @@ from scd_tui.config import Config, Defaults
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit, Settings, parse_node
 from scd_tui.history import History, View
+from scd_tui.leaving import SIGNALS
 from scd_tui.text import visible
 from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
@@ -255,8 +256,9 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
             loop.call_soon_threadsafe(lambda: self.exit(return_code=128 + number))
 
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                self._old_signals[number] = signal.signal(number, leave)
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks for
+                    self._old_signals[number] = signal.signal(number, leave)
 
     # --- the worker ---------------------------------------------------------------------------
 
