@@ -79,8 +79,8 @@ def load(
         if isinstance(source, Path) and (fault := stored_fault(source)):
             raise _damaged(source, str(source), fault)
     folder = _folder(spec, here)
-    if fault := files_fault(folder) or size_fault(folder):
-        raise RunError(fault)
+    if fault := _model_fault(folder):
+        raise RunError(f"the model in {folder} cannot be loaded ({fault}): {_cure(spec)}")
     chosen, why = ways(spec, device, stream=stream)
     where = device_label(device)
     notes: tuple[str, ...] = (f"{chosen[0].words}: {why}",) if why else ()
@@ -273,6 +273,14 @@ def _model(
 
 
 _SOME_TEXT = "To be, or not to be: 1 2 3 é"
+
+
+def _model_fault(folder: Path) -> str | None:
+    """What is wrong with a model's files, by their kinds and sizes; None if nothing is."""
+    try:
+        return files_fault(folder) or size_fault(folder)
+    except InputError as error:
+        return str(error)
 
 
 def _cure(spec: ModelSpec) -> str:
