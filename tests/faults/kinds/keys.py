@@ -22,6 +22,10 @@ LOOK_EVERY = 20
 """Writes between two looks whether the app still answers."""
 HELP = "─ Help ─"
 """The title of the help dialog, in its frame."""
+DIALOGS_AT_MOST = 8
+"""Screens that can be open or wait to be opened, one after the other."""
+WORDS = 1500
+"""Characters of the screen that are told with a loss."""
 MEMORY_SECONDS = 10.0
 NOBODY = "http://127.0.0.1:9"
 """An address that refuses: models and explanations are asked for here, and come from nowhere."""
@@ -119,14 +123,16 @@ class Sitting:
     def _frozen(self) -> str:
         """Whether keys change nothing any more: out of everything, help opens and closes again."""
         self.app.resize(*self._size)
-        for key in ("escape", "escape", "escape", "2"):
+        # a dialog that waited for another opens when that is closed
+        for key in (*["escape"] * DIALOGS_AT_MOST, "2"):
             self.app.write(sent(key))
             self.app.read(0.15, 1)
         for key, shown in (("question_mark", True), ("escape", False)):
             self.app.write(sent(key))
             if not self.app.until(lambda screen, wanted=shown: (HELP in screen) == wanted):
                 if self.app.alive:
-                    return f"30 seconds after {key} help is {'not ' * shown}on the screen"
+                    what = f"30 seconds after {key} help is {'not ' * shown}on the screen"
+                    return f"{what}: {' '.join(self.app.screen().split())[:WORDS]}"
                 return self.app.lost(self._may_leave)
         self.app.read(0.05, 0.5)
         return self.app.lost(self._may_leave)
