@@ -15,22 +15,24 @@ from typing import NamedTuple
 from scd_tui.errors import InputError, RunError
 from scd_tui.pipes import inherited, pour, pour_into
 
-_TEMPORARY = ".scd-tui-"
+TEMPORARY = ".scd-tui-"
 """What the names of temporary files begin with. They are short, so that a long name has room."""
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> os.stat_result:
     """Replace `path`, one of the program's own files, at once, readable by its owner only.
 
-    Raises OSError.
+    Returns what the system says of the new file. Raises OSError.
     """
     # mkstemp makes the file with mode 0600, and a rename keeps it.
     temporary = _written(path.parent, data)
     try:
+        status = temporary.stat()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    return status
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -175,7 +177,7 @@ class _CannotReplace(Exception):
 
 def _written(folder: Path, data: bytes, *, flush: bool = False) -> Path:
     """A new file in `folder` that holds the data, on the disk if `flush`. Raises OSError."""
-    handle, name = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

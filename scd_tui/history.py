@@ -1,25 +1,30 @@
 """Past circuits, kept for their owner alone: one file each, in a folder that nobody else can enter.
 
 A file has three lines of JSON: what a list of circuits shows of it, how it was being looked at, and the
-circuit. A list is made from the first lines, so that no index can be wrong; a file is replaced at once,
-so that two programs at a time do each other no harm. The same question asked again is the same file:
-whoever shows its answer takes in what the file has of it before it is written again.
+circuit. A list is made from the first lines, so that no index can be wrong; a file is replaced at once.
+The same question asked again is the same file. Two programs at a time, each with an answer to the same
+question, do each other no harm: whoever writes holds a lock, and merges what the file has got since it
+last read or wrote it (`scd_tui.merging`).
 """
 
 import hashlib
+import os
 import stat
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from scd_tui.aside import put_aside
 from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.errors import InputError
-from scd_tui.files import write_private
-from scd_tui.graph import Circuit, Metric, ModelIdentity, NodeId, decode_circuit
+from scd_tui.files import TEMPORARY, write_private
+from scd_tui.graph import Circuit, Marks, Metric, ModelIdentity, NodeId, decode_circuit
+from scd_tui.locking import locked
+from scd_tui.merging import merged
 from scd_tui.reading import CIRCUIT, LINE, Unreadable, read_bytes, read_line
 from scd_tui.wording import contrast_words, place_words, wanted_words
 
@@ -103,12 +108,42 @@ class PassedOver(msgspec.Struct, frozen=True):
     kept: Path | None = None
 
 
+Stamp = tuple[int, int, int]
+"""Which writing of a file it is: every one is another file, of a size, at a time."""
+
+
+class Seen(NamedTuple):
+    """What a program knows of a question's file: the writing that it last read or made, and the marks
+    in it. The first is None where it knows of no file."""
+
+    stamp: Stamp | None = None
+    marks: Marks = Marks()
+
+
+UNSEEN = Seen()
+
+
 class Kept(msgspec.Struct, frozen=True):
     """A past circuit as it was left. `view` is None where that cannot be read, though the circuit can."""
 
     entry: Entry
     view: View | None
     circuit: Circuit
+    stamp: Stamp | None = None
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.stamp, self.circuit.marks)
+
+
+class Written(NamedTuple):
+    """What was written of a circuit. `merged`: the file had more, which is in `circuit` now."""
+
+    entry: Entry
+    circuit: Circuit
+    view: View
+    seen: Seen
+    merged: bool
 
 
 def target_words(circuit: Circuit) -> str:
@@ -205,11 +240,12 @@ class History:
         """Raises InputError, in one sentence, if it is not there any more or cannot be read."""
         path = self._path(key)
         try:
+            stamp = _stamp(path)  # before it is read: what is written meanwhile is then read again
             lines = read_bytes(path, CIRCUIT).split(b"\n", 2)
             if len(lines) < 3:
                 raise Undecodable("its end is missing")
             head, view, circuit = lines
-            return Kept(decode_json(head, Entry), _view(view), decode_circuit(circuit))
+            return Kept(decode_json(head, Entry), _view(view), decode_circuit(circuit), stamp)
         except FileNotFoundError as error:
             raise InputError(f"that circuit cannot be read: {error.strerror}") from None
         except OSError as error:
@@ -228,11 +264,51 @@ class History:
             return None
 
     def save(self, circuit: Circuit, view: View, given: str = "") -> Entry | None:
-        """Keep a circuit, in place of an earlier answer to its question. Raises OSError."""
+        """Keep a circuit, with what is kept of its question already. Raises OSError."""
+        written = self.write(circuit, view, given)
+        return None if written is None else written.entry
+
+    def write(
+        self, circuit: Circuit, view: View, given: str = "", seen: Seen = UNSEEN
+    ) -> Written | None:
+        """Keep a circuit of whose file the writer knows `seen`, merged with what is in it now.
+
+        How it is looked at is as the writer has it, unless it never saw the file and did nothing yet.
+        Returns None where nothing is kept. Raises OSError.
+        """
         if not self._keep:
             return None
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)
+        key = key_of(circuit)
+        with locked(self._folder / LOCK):
+            for last in (False,) * 3 + (True,):
+                made = self._with_kept(key, circuit, view, given, seen)
+                before = _stamp(self._path(key))
+                # Under the lock nothing comes between, but where there are no locks something may.
+                if last or before == made.before:
+                    break
+            written = self._put(key, made)
+            self._forget_old(key)
+        return written
+
+    def _with_kept(self, key: str, circuit: Circuit, view: View, given: str, seen: Seen) -> "_Made":
+        stamp = _stamp(self._path(key))
+        if stamp is None or stamp == seen.stamp:
+            return _Made(circuit, view, given, stamp, merged=False)
+        try:
+            kept = self.load(key)
+        except InputError:
+            return _Made(circuit, view, given, _stamp(self._path(key)), merged=False)
+        if seen.stamp is None and view.untouched and kept.view is not None:
+            view = kept.view
+        circuit = merged(seen.marks, circuit, kept.circuit)
+        return _Made(circuit, view, given or kept.entry.given, kept.stamp, merged=True)
+
+    def _put(self, key: str, made: "_Made") -> Written:
+        circuit, path = made.circuit, self._path(key)
         entry = Entry(
-            key=key_of(circuit),
+            key=key,
             when=self._clock(),
             prompt=circuit.prompt,
             target=target_words(circuit),
@@ -240,17 +316,15 @@ class History:
             model=circuit.model.name,
             dictionaries=circuit.model.dictionaries,
             nodes=circuit.size,
-            given=given,
+            given=made.given,
             contrast_prompt=circuit.contrast_prompt or "",
             place=place_words(circuit),
         )
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder.chmod(0o700)
-        self._require_free(self._path(entry.key))
-        lines = [msgspec.json.encode(part) for part in (entry, view, circuit)]
-        write_private(self._path(entry.key), b"\n".join(lines) + b"\n")
-        self._forget_old()
-        return entry
+        self._require_free(path)
+        lines = [msgspec.json.encode(part) for part in (entry, made.view, circuit)]
+        status = write_private(path, b"\n".join(lines) + b"\n")
+        seen = Seen(_stamp_of(status), circuit.marks)
+        return Written(entry, circuit, made.view, seen, made.merged)
 
     def _require_free(self, path: Path) -> None:
         """Raise OSError where a file would be lost by being replaced: one that could not be read and could
@@ -267,10 +341,48 @@ class History:
         """Remove one for good."""
         self._path(key).unlink(missing_ok=True)
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, but: str) -> None:
+        """Remove the oldest, were there too many; never the one just written, whatever the clock says."""
         if len(self._paths()) > self._keep:
-            for entry in self.entries()[self._keep :]:
-                self.forget(entry.key)
+            others = [entry.key for entry in self.entries() if entry.key != but]
+            for key in others[self._keep - 1 :]:
+                self.forget(key)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what programs that were killed while they wrote have left."""
+        for path in self._folder.glob(f"{TEMPORARY}*"):
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime > _LEFT_SECONDS:
+                    path.unlink()
+
+
+class _Made(NamedTuple):
+    """What is to be written, and which writing of the file it has in it."""
+
+    circuit: Circuit
+    view: View
+    given: str
+    before: Stamp | None
+    merged: bool
+
+
+LOCK = ".lock"
+"""Carries the lock of a folder of past circuits."""
+_LEFT_SECONDS = 3600.0
+"""A temporary file as old as this is nobody's: to write one takes seconds."""
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Which writing of a file is there, None where there is none."""
+    try:
+        return _stamp_of(path.stat())
+    except OSError:
+        return None
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def given_in(entries: Iterable[Entry], model: ModelIdentity) -> str:

@@ -1,14 +1,21 @@
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+import writer
 from tui.samples import COMPLETIONS, circuit
 
+from scd_tui import locking
 from scd_tui.errors import InputError
-from scd_tui.graph import NodeId, Pruned, Settings
-from scd_tui.history import History, Look, View, key_of, target_words
+from scd_tui.graph import Marks, NodeId, Pruned, Settings
+from scd_tui.history import LOCK, History, Kept, Look, View, key_of, target_words
+from scd_tui.locking import locked
+from scd_tui.merging import BOTH
 
 
 def test_a_circuit_comes_back_as_it_was_left(tmp_path: Path) -> None:
@@ -65,7 +72,7 @@ def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     History(folder).save(circuit(), View())
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()] == [0o600]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_the_same_question_is_one_entry_and_another_question_another(tmp_path: Path) -> None:
@@ -133,3 +140,85 @@ def test_one_that_is_forgotten_or_spoilt_is_told_in_a_sentence(tmp_path: Path) -
 
 def test_what_is_explained_is_said_in_words() -> None:
     assert target_words(circuit(metric="logp")) == "' question'"
+
+
+def start_writer(folder: Path, name: str, count: int) -> subprocess.Popen[str]:
+    call = [sys.executable, str(Path(__file__).parent / "writer.py"), str(folder), name, "1"]
+    return subprocess.Popen([*call, str(count)], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_programs_that_write_one_circuit_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    """Pins, notes on the same nodes, exact effects, explanations and trials, in turns."""
+    history = History(tmp_path)
+    history.save(writer.first(), View())
+    writers = [start_writer(tmp_path, name, 40) for name in "ab"]
+    told = [one.communicate(timeout=60)[0].splitlines() for one in writers]
+    assert [one.returncode for one in writers] == [0, 0] and [len(x) for x in told] == [40, 40]
+    kept = history.find(circuit())
+    assert kept is not None
+    assert not [line for lines in told for line in lines if writer.missing(kept.circuit, line)]
+
+
+def test_one_that_is_killed_while_it_writes_leaves_a_whole_file_and_no_lock(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.save(writer.first(), View())
+    one = start_writer(tmp_path, "a", 100_000)
+    assert one.stdout is not None
+    told = [one.stdout.readline() for _ in range(5)]
+    one.kill()
+    told += one.communicate()[0].splitlines()
+    kept = history.find(circuit())
+    assert kept is not None
+    assert not [x for x in told if x.count("\t") == 2 and writer.missing(kept.circuit, x.strip())]
+    with locked(tmp_path / LOCK, seconds=0) as held:
+        assert held
+    left = tmp_path / ".scd-tui-killed"
+    left.write_bytes(b"half")
+    history.save(circuit(), View())
+    assert left.exists(), "it may be somebody's who writes now"
+    os.utime(left, (0, 0))
+    history.save(circuit(), View())
+    assert not left.exists()
+
+
+def test_who_cannot_get_the_lock_goes_on_without_and_still_merges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that was stopped holds it; or there are no locks in that folder."""
+    monkeypatch.setattr(locking, "WAIT_SECONDS", 0.01)
+    history = History(tmp_path)
+    first = history.write(circuit(), View())
+    assert first is not None
+    node = circuit().nodes[5].id
+    theirs = msgspec.structs.replace(circuit(), marks=Marks(notes={node: "theirs"}))
+    with locked(tmp_path / LOCK) as held:
+        assert held
+        history.write(theirs, View(), seen=first.seen)
+    (tmp_path / LOCK).unlink()
+    (tmp_path / LOCK).mkdir()
+    ours = msgspec.structs.replace(circuit(), marks=Marks(notes={node: "ours"}))
+    written = history.write(ours, View(), seen=first.seen)
+    assert written is not None and written.merged
+    assert written.circuit.marks.notes == {node: f"ours{BOTH}theirs"}
+    # what comes in between reading and writing, where nothing keeps it out, is read again
+    seen, load = written.seen, history.load
+
+    def slow(key: str) -> Kept:
+        kept = load(key)
+        if not between:
+            between.append(History(tmp_path).save(circuit(), View(), "from elsewhere"))
+        return kept
+
+    between: list[object] = []
+    monkeypatch.setattr(history, "load", slow)
+    written = history.write(circuit(), View(), seen=first.seen)
+    assert written is not None and written.entry.given == "from elsewhere" and between
+    assert written.seen.stamp != seen.stamp
+
+
+def test_the_clock_set_back_does_not_throw_away_what_was_just_written(tmp_path: Path) -> None:
+    times = iter([100.0, 200.0, 5.0])
+    history = History(tmp_path, keep=2, clock=lambda: next(times))
+    for prompt in ("a", "b", "c"):
+        history.save(circuit(prompt=prompt), View())
+    assert history.prompts() == ["b", "c"]

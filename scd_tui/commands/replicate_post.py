@@ -110,8 +110,6 @@ def _make_folders(out: Path) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTDIR):
-                taken = (
-                    f"{folder} cannot be made: it is, or lies in, what is no folder; name another"
-                )
+                taken = f"{folder} cannot be made: a file is in the way; name another folder"
                 raise InputError(taken) from None
             raise RunError(f"{folder} cannot be made: {why(error)}") from None

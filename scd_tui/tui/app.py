@@ -158,6 +158,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
             labels=self.labelling.labels,
             later=self.set_timer,
             start=lambda: self.run_worker(self.keeper.write(), group="keeping"),
+            merged=self._merged,
         )
         self.opening = Opening(self, self.keeper, say=self.session.say, show=self._show)
         self.models = Models(
@@ -370,6 +371,17 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
             self.main.circuit_tree.recalled(store, kept.view)
             self.labelling.look_up_new()
             self.main.draw_lines()
+
+    def _merged(self, store: CircuitStore, circuit: Circuit) -> None:
+        """Show what another app did to a circuit that this one has too."""
+        if not self.main.is_running:
+            return
+        self.labelling.learn(circuit)
+        self.main.circuit_tree.recalled(store, None)
+        if store is self.session.store:
+            self.labelling.look_up_new()
+            self.main.draw_lines()
+            self.main.draw_feature_again()
 
     # --- labels and records -------------------------------------------------------------------
 

@@ -1,20 +1,21 @@
 """Keeping what is on the screen as one goes: written a while after it was last touched, when another
 circuit is shown, and at the end.
 
-The same question is one record, so what the record has of a circuit is taken in before that is
-written for the first time: nothing that a reader did to it is ever replaced by nothing.
+The same question is one record. What the record has of a circuit is taken in before that is written for
+the first time; and what another app has written into it since is merged at every write, and shown here
+too: nothing that a reader did is ever replaced by nothing.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from scd_tui.graph import Circuit, Marks, ModelIdentity
-from scd_tui.history import By, Entry, History, Kept, Look, View
+from scd_tui.history import UNSEEN, By, Entry, History, Kept, Look, Seen, View, Written
 from scd_tui.text import visible
 from scd_tui.tui.item import Item
 from scd_tui.tui.place import kept_look, view_of
@@ -37,7 +38,7 @@ class Moment(NamedTuple):
     others: Mapping[By, tuple[Sequence[Item], Item | None]]
     labels: Mapping[str, str]
     given: str
-    known: bool
+    seen: Seen
     dirty: bool
 
     def view(self) -> View:
@@ -56,6 +57,7 @@ class Keeper:
     """Writes the circuit that `rows` shows, and how, to the history.
 
     `later` calls a function after so many seconds; it is asked again only once that has been done.
+    `merged` is told of a circuit that has got what another app wrote.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Keeper:
         labels: Callable[[], Mapping[str, str]],
         later: Callable[[float, Callable[[], None]], object],
         start: Callable[[], object],
+        merged: Callable[[CircuitStore, Circuit], object] = lambda store, circuit: None,
     ) -> None:
         self.history = history
         self._session = session
@@ -73,13 +76,14 @@ class Keeper:
         self._labels = labels
         self._later = later
         self._start = start
+        self._merged = merged
         self._touched = 0.0
         self._waiting = False
         self._dirty = False
         self._told = False
         self._lock = asyncio.Lock()
         self._due: list[Moment] = []
-        self._known: WeakSet[CircuitStore] = WeakSet()
+        self._seen: WeakKeyDictionary[CircuitStore, Seen] = WeakKeyDictionary()
         self._written: WeakKeyDictionary[CircuitStore, tuple[View, Marks]] = WeakKeyDictionary()
 
     def touched(self) -> None:
@@ -98,13 +102,17 @@ class Keeper:
             self._waiting = False
             self._start()
 
-    def knows(self, store: CircuitStore) -> None:
-        """What the history has of this circuit is in it."""
-        self._known.add(store)
+    def knows(self, store: CircuitStore, seen: Seen) -> None:
+        """What the history has of this circuit, as it was seen, is in it."""
+        self._seen[store] = seen
 
     def unknown(self, store: CircuitStore) -> bool:
         """Whether the history may have more of a finished circuit."""
-        return store.circuit is not None and store not in self._known
+        return store.circuit is not None and store not in self._seen
+
+    def marks_seen(self, store: CircuitStore) -> Marks:
+        """The marks that the history had of a circuit when it was last read or written."""
+        return self._seen.get(store, UNSEEN).marks
 
     async def recall(self, store: CircuitStore) -> Kept | None:
         """Take in what the history has of a circuit, and return that; None where there is nothing new."""
@@ -114,8 +122,8 @@ class Keeper:
         async with self._lock:
             kept = await asyncio.to_thread(self.history.find, circuit)
         if kept is not None:
-            store.recall(kept.circuit)
-        self.knows(store)
+            store.recall(kept.circuit, self.marks_seen(store))
+        self.knows(store, UNSEEN if kept is None else kept.seen)
         return kept
 
     async def reference_of(self, model: ModelIdentity, entries: list[Entry] | None = None) -> str:
@@ -152,7 +160,7 @@ class Keeper:
             others=rows.others,
             labels=dict(self._labels()),
             given=self._session.given(circuit.model),
-            known=not self.unknown(rows.store),
+            seen=self._seen.get(rows.store, UNSEEN),
             dirty=self._dirty,
         )
 
@@ -162,7 +170,10 @@ class Keeper:
         if moment is None:
             return False
         self._dirty = False
-        self._due.append(moment)
+        # Of the same circuit the last moment is enough: it has all that the one before it has.
+        waiting = [one for one in self._due if one.of is not moment.of]
+        dirty = moment.dirty or len(waiting) < len(self._due)
+        self._due = [*waiting, moment._replace(dirty=dirty)]
         return True
 
     async def write(self) -> None:
@@ -172,25 +183,34 @@ class Keeper:
             while self._due:
                 moment = self._due.pop(0)
                 try:
-                    await asyncio.to_thread(self._save, moment)
+                    written = await asyncio.to_thread(self._save, moment)
                 except OSError as error:
                     if not self._told:
                         self._told = True
                         why = visible(str(error))
                         self._session.say(f"this circuit is not kept: {why}", "warn")
+                else:
+                    if written is not None:
+                        self._take_in(moment, written)
 
-    def _save(self, moment: Moment) -> None:
-        store = moment.store
+    def _save(self, moment: Moment) -> Written | None:
         view = moment.view()
         # What was done last may not have been told yet when the app is left.
-        if not moment.dirty and self._written.get(moment.of) == (view, store.marks):
-            return
-        circuit, given = moment.circuit(), moment.given
-        if not moment.known and (kept := self.history.find(circuit)) is not None:
-            both = CircuitStore.of(circuit)
-            both.recall(kept.circuit)
-            circuit = both.snapshot() or circuit
-            view = kept.view if view.untouched and kept.view is not None else view
-            given = given or kept.entry.given
-        self.history.save(circuit, view, given)
-        self._written[moment.of] = (view, store.marks)
+        if not moment.dirty and self._written.get(moment.of) == (view, moment.store.marks):
+            return None
+        return self.history.write(moment.circuit(), view, moment.given, moment.seen)
+
+    def _take_in(self, moment: Moment, written: Written) -> None:
+        """Note what the file has now, and take in what another app had written there."""
+        store = moment.of
+        self._written[store] = (written.view, written.circuit.marks)
+        if written.merged:
+            store.recall(written.circuit, moment.store.marks)
+            self._merged(store, written.circuit)
+        self._seen[store] = written.seen
+        self._due = [
+            one._replace(store=store.at_this_moment(), seen=written.seen)
+            if one.of is store
+            else one
+            for one in self._due
+        ]

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit
-from scd_tui.history import Entry, Kept, View
+from scd_tui.history import Entry, Kept, Seen, View
 from scd_tui.numbers import counted
 from scd_tui.reading import CIRCUIT, expanded, read_bytes
 from scd_tui.saved import decode_saved
@@ -41,7 +41,7 @@ class Opening:
         keeper: Keeper,
         *,
         say: Say,
-        show: Callable[[Circuit, View | None, str, bool], None],
+        show: Callable[[Circuit, View | None, str, Seen | None], None],
     ) -> None:
         self._app = app
         self._keeper = keeper
@@ -106,7 +106,7 @@ class Opening:
         await self._keeper.write()
         if (kept := await self._past(key)) is not None:
             given = await self._keeper.reference_of(kept.circuit.model, [kept.entry])
-            self._show(kept.circuit, kept.view, given, True)
+            self._show(kept.circuit, kept.view, given, kept.seen)
             if kept.view is None:
                 words = "How it was looked at cannot be read: it is shown from its top."
                 self._app.notify(words, title="Past circuit", severity="warning", markup=False)
@@ -116,7 +116,7 @@ class Opening:
             circuit, view = found
             # A file to pass on has no path in it, but it may be from here.
             given = await self._keeper.reference_of(circuit.model)
-            self._show(circuit, view, given, False)
+            self._show(circuit, view, given, None)
 
     async def _past(self, key: str) -> Kept | None:
         """A past circuit; None, with a word to the user, if it cannot be read."""

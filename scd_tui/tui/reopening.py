@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scd_tui.graph import Circuit
-from scd_tui.history import View, key_of
+from scd_tui.history import Seen, View, key_of
 from scd_tui.text import visible
 from scd_tui.tui.dialogs import Dialogs
 
@@ -86,14 +86,17 @@ class Reopening(Dialogs):
         if (found := await asyncio.to_thread(work)) is not None:
             self.open_prepared(CompareScreen(found[0], other, found[1]), chosen)
 
-    def _show(self, circuit: Circuit, view: View | None, given: str, kept: bool) -> None:
-        """Show a circuit that was made before, as it was left. `kept`: it comes from the history."""
+    def _show(self, circuit: Circuit, view: View | None, given: str, seen: Seen | None) -> None:
+        """Show a circuit that was made before, as it was left. `seen`: if it comes from the history, what
+        that has."""
         self.labelling.learn(circuit)
         self._first_prompt = None
         self.main.prompt_line.value = circuit.prompt
-        restart = self.session.open(circuit, given)
-        if kept:
-            self.keeper.knows(self.session.store)
+        if seen is None:
+            restart = self.session.open(circuit, given)
+        else:
+            restart = self.session.open(circuit, given, self.keeper.marks_seen)
+            self.keeper.knows(self.session.store, seen)
         if view is not None:
             self.main.circuit_tree.restore(view)
         self.main.action_pane("circuit")

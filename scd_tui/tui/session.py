@@ -15,6 +15,7 @@ from scd_tui.graph import (
     METRICS,
     Circuit,
     Completion,
+    Marks,
     Metric,
     ModelIdentity,
     NodeId,
@@ -28,7 +29,7 @@ from scd_tui.tui.choice import Choice, choice_of
 from scd_tui.tui.experiments import Experiments
 from scd_tui.tui.notices import Busy, Change, Fetching, Level, Notice
 from scd_tui.tui.shown import Shown, Turns
-from scd_tui.tui.store import CircuitStore
+from scd_tui.tui.store import NO_MARKS, CircuitStore
 from scd_tui.wording import without_dictionaries
 from scd_tui.worker.client import WorkerExit, WorkerGone
 from scd_tui.worker.protocol import (
@@ -142,10 +143,16 @@ class Session:
         if self.phase == "none" and self.model == model:
             self.wanted_model = self._named(model)
 
-    def open(self, circuit: Circuit, given: str = "") -> bool:
+    def open(
+        self,
+        circuit: Circuit,
+        given: str = "",
+        base: Callable[[CircuitStore], Marks] = lambda store: NO_MARKS,
+    ) -> bool:
         """Show a circuit that was made before. The worker makes it again, if it has its model.
 
         `given` is how its model was named then, if that is known: a folder has no name to find it by.
+        `base` says which marks it and one that was shown before began from, if it is the same question.
         Returns whether another model is to be loaded for that: the worker is to be started again.
         """
         self.lies(circuit.model, given)
@@ -156,7 +163,7 @@ class Session:
             before = msgspec.structs.replace(before, request=self._circuit_request)
         self._circuit_request, self._waiting, self._given_up = None, None, False
         self.measured, self.partial = None, False
-        self._open(circuit)
+        self._open(circuit, base)
         if before is not None:
             self._turns.leave(before, self.store)
         self._notice(Change.CIRCUIT)
@@ -170,7 +177,11 @@ class Session:
             self.complete(circuit.prompt, self.choice)
         return False
 
-    def _open(self, circuit: Circuit) -> None:
+    def _open(
+        self,
+        circuit: Circuit,
+        base: Callable[[CircuitStore], Marks] = lambda store: NO_MARKS,
+    ) -> None:
         self.model, self.wanted_model = circuit.model, self._named(circuit.model)
         self.prompt, self.tokens = circuit.prompt, circuit.tokens
         self.completions = circuit.completions
@@ -180,7 +191,7 @@ class Session:
             self.store = CircuitStore.of(circuit)
         else:
             self.store = earlier
-            earlier.recall(circuit)
+            earlier.recall(circuit, base(earlier))
         self._shown = self._as_shown()
 
     def _named(self, model: ModelIdentity) -> str:

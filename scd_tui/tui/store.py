@@ -25,10 +25,14 @@ from scd_tui.graph import (
     parse_node,
     parse_site,
 )
+from scd_tui.merging import merged_marks
 from scd_tui.text import visible
 from scd_tui.worker.protocol import HeadsFound
 
 UpstreamState = Literal["known", "leaf", "unknown", "pending", "failed"]
+
+
+NO_MARKS = Marks()
 
 
 def place_order(place: str) -> tuple[int, int]:
@@ -128,8 +132,11 @@ class CircuitStore:
         for target, edges in _upstream_of(circuit):
             self.add_upstream(target, (), edges)
 
-    def recall(self, past: Circuit) -> None:
-        """Take in what was learned of the same circuit earlier, and the marks; what is known stays."""
+    def recall(self, past: Circuit, base: Marks = NO_MARKS) -> None:
+        """Take in what was learned of the same circuit elsewhere, and the marks; what is known stays.
+
+        `base` are the marks that both began from: what was taken off since, here or there, stays off.
+        """
         new = (node for node in past.nodes if node.id not in self.nodes)
         self.add_nodes([msgspec.structs.replace(node, top=False) for node in new])
         for target, edges in _upstream_of(past):
@@ -139,7 +146,7 @@ class CircuitStore:
         missing = {n: e for n, e in measured.items() if self.nodes[n].exact is None}
         self.add_exact(missing)
         self.trust = self.trust or past.trust
-        self.marks = self.marks.after(past.marks)
+        self.marks = merged_marks(base, self.marks, past.marks)
         for removal in (*past.removals, *self._tried()):
             self._keep_removal(removal)
 

@@ -9,6 +9,7 @@ from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Marks, NodeId, Supernode, parse_node
+from scd_tui.merging import merged_note
 from scd_tui.numbers import counted, signed
 from scd_tui.pruning import pruned
 from scd_tui.text import visible
@@ -156,17 +157,19 @@ class Walking(App[int]):
         if node is None:
             return
         store = self.session.store
+        before = store.marks.notes.get(node, "")
 
         def written(text: str | None) -> None:
             if text is None or store is not self.session.store:
                 return
             notes = {name: words for name, words in store.marks.notes.items() if name != node}
-            if text.strip():
-                notes[node] = text.strip()
+            # another app may have written one on the same node meanwhile
+            if note := merged_note(before, text.strip(), store.marks.notes.get(node, "")):
+                notes[node] = note
             self._mark(msgspec.structs.replace(store.marks, notes=notes))
 
         hint = "empty takes the note off"
-        self.push_screen(AskText(f"Note on {node}", store.marks.notes.get(node, ""), hint), written)
+        self.push_screen(AskText(f"Note on {node}", before, hint), written)
 
     def action_unite(self) -> None:
         """Make one supernode of what is pinned, under a name."""
@@ -184,7 +187,8 @@ class Walking(App[int]):
                 self.session.say("there is a supernode of that name: choose another", "warn")
                 return
             groups = (*store.marks.supernodes, Supernode(name, pins))
-            self._mark(msgspec.structs.replace(store.marks, supernodes=groups, pins=()))
+            others = tuple(pin for pin in store.marks.pins if pin not in pins)
+            self._mark(msgspec.structs.replace(store.marks, supernodes=groups, pins=others))
             self._go_to_super(name)
 
         self.push_screen(AskText(f"Unite {counted(len(pins), 'pinned node')}", "", "a name"), named)

@@ -23,6 +23,7 @@ from scd_tui.graph import (
     feature_id,
 )
 from scd_tui.history import History, View
+from scd_tui.merging import BOTH
 from scd_tui.saved import decode_saved
 from scd_tui.tui import keeping
 from scd_tui.tui.app import ScdApp
@@ -551,7 +552,7 @@ def test_a_file_that_was_damaged_between_two_sittings(
         await settle(pilot)
 
     run(first, history=history)
-    (path,) = (tmp_path / "circuits").iterdir()
+    (path,) = (tmp_path / "circuits").glob("*.jsonl")
     lines = path.read_bytes().split(b"\n")
     lines[line] = lines[line][: len(lines[line]) // 2]
     path.write_bytes(b"\n".join(lines))
@@ -715,6 +716,7 @@ def test_a_model_of_a_folder_is_loaded_from_there_again(history: History, kept_p
     saved = history.load(entry.key)
     assert b"/there" not in encode_circuit(saved.circuit), "a file to pass on has no path of ours"
     if not kept_place:
+        history.forget(entry.key)
         history.save(saved.circuit, View())
     workers: list[FakeWorker] = []
 
@@ -874,3 +876,62 @@ def test_an_app_without_a_history_writes_nothing(tmp_path: Path) -> None:
     run(test)
     assert not list(Path().glob("*.jsonl"))
     assert make_app().keeper.history.entries() == []
+
+
+def test_what_another_app_does_to_the_circuit_meanwhile_is_kept_and_shown(
+    history: History,
+) -> None:
+    first, second, third = (node.id for node in site_nodes(SITES[-1])[:3])
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        tree = app.main.circuit_tree
+        assert tree.jump_to_node(first)
+        await pilot.press("n", *"mine", "enter", "a")
+        await kept(app, pilot)
+        # another app opens it, takes the pin off, and writes notes: one on the same node
+        theirs = history.find(circuit())
+        assert theirs is not None and theirs.circuit.marks.pins == (first,)
+        marks = Marks(notes={first: "theirs", second: "[b]more"})
+        other = msgspec.structs.replace(theirs.circuit.with_exact({third: 0.5}), marks=marks)
+        history.write(other, View(), seen=theirs.seen)
+        assert tree.jump_to_node(first)
+        await pilot.press("n", "end", *" too")
+        await app.keeper.write()  # what they wrote comes in while the note is being typed
+        await pilot.press("enter")
+        await kept(app, pilot)
+        both = Marks(notes={first: f"mine too{BOTH}theirs", second: "[b]more"})
+        assert app.session.store.marks == both
+        found = history.find(circuit())
+        assert found is not None and found.circuit.marks == both
+        assert app.session.store.nodes[third].exact is not None
+        assert tree.jump_to_node(second)
+        await settle(pilot)
+        assert "[b]more" in dump(app), "and it is on the screen"
+        # what is taken off here is taken off there, though they never look
+        await pilot.press("n", "ctrl+u", "enter")
+        await kept(app, pilot)
+        found = history.find(circuit())
+        assert found is not None and second not in found.circuit.marks.notes
+
+    run(test, history=history)
+
+
+def test_a_pin_that_is_taken_off_while_it_is_being_written_stays_off(history: History) -> None:
+    node = site_nodes(SITES[-1])[0].id
+
+    async def test(app: ScdApp, pilot: Pilot[int]) -> None:
+        await kept(app, pilot)
+        app.session.store.marks = Marks(pins=(node,))
+        app.keeper.touched()
+        writing = asyncio.ensure_future(app.keeper.write())
+        await asyncio.sleep(0)
+        app.session.store.marks = Marks()
+        app.keeper.touched()
+        app.keeper.leave()
+        await writing
+        await app.keeper.write()
+        assert not app.session.store.marks.pins
+        found = history.find(circuit())
+        assert found is not None and not found.circuit.marks.pins
+
+    run(test, history=history)
