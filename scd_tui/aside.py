@@ -106,7 +106,7 @@ def _roots() -> tuple[Path, ...]:
     return (state_path(), cache_path())
 
 
-def words(files: list[Path]) -> str:
+def words_on(files: list[Path]) -> str:
     """One sentence on files that were moved aside; "" for none."""
     if not files:
         return ""

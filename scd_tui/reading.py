@@ -157,6 +157,14 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def said(error: OSError) -> str:
+    """What the system, or this module, says of a file, with its path."""
+    if isinstance(error, Unreadable) or not error.strerror:
+        return str(error)
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{error.strerror}"
+
+
 class StandardInput:
     """Standard input as a file that can be read once."""
 

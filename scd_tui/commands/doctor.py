@@ -143,6 +143,7 @@ def _folders(config: "Config", problem: str) -> "Iterator[Finding]":
     from scd_tui.catalog.cached import cache_dir
     from scd_tui.config import cache_path, config_path, state_path
     from scd_tui.doctor.configuration import configuration
+    from scd_tui.doctor.damaged import damaged
     from scd_tui.doctor.paths import file, folder
     from scd_tui.neuronpedia.start import cache_folder
 
@@ -151,6 +152,7 @@ def _folders(config: "Config", problem: str) -> "Iterator[Finding]":
     yield folder(
         "past circuits", state_path() / "circuits", private=True, needed_for="past circuits"
     )
+    yield from damaged()
     caches = cache_path()
     yield folder("cache", caches, private=False, needed_for="the gate's verdicts and records")
     yield folder("explanations", cache_folder(caches), private=True, needed_for="explanations")

@@ -35,18 +35,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     arguments = make_parser().parse_args(argv)
+    from scd_tui.aside import untold, words_on
     from scd_tui.config import cache_path
     from scd_tui.neuronpedia.address import Addresses
     from scd_tui.neuronpedia.cache import Cache
     from scd_tui.neuronpedia.start import cache_folder
-    from scd_tui.saying import put
+    from scd_tui.reading import said
+    from scd_tui.saying import put, say
 
     addresses = Addresses.of(os.environ)
     folder = cache_folder(cache_path())
     try:
         cache = Cache(folder, addresses.site)
     except OSError as error:
-        raise InputError(f"explanations cannot be kept: {error}") from None
+        raise InputError(f"explanations cannot be kept: {said(error)}") from None
+    if words := words_on(untold()):
+        say("scd-tui explanations", words)
     try:
         if arguments.clear:
             cache.clear()

@@ -353,6 +353,7 @@ def load_model(
     With `gate` dictionaries that were never measured are, once. Raises InputError on what does not fit
     together or is not here.
     """
+    from scd_tui.aside import untold, words_on
     from scd_tui.attribution.gating import begin
     from scd_tui.attribution.load import load
     from scd_tui.console import progress
@@ -376,6 +377,8 @@ def load_model(
             show(words, len(gating.found) - len(gating.unclear), gating.total)
             gating.step()
             loaded = gating.with_gate()
+    if words := words_on(untold()):
+        say("scd-tui", words)
     for note in loaded.notes:
         say("scd-tui", note)
     return loaded

@@ -14,13 +14,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_any_json, decode_with
 from scd_tui.neuronpedia.address import Addresses, Feature, sendable
 from scd_tui.neuronpedia.backoff import Backoff
 from scd_tui.neuronpedia.cache import Cache, SourceStatus
 from scd_tui.neuronpedia.faults import Fault, FaultKind
 from scd_tui.neuronpedia.records import Explanation, parse_explanations, parse_index
 from scd_tui.neuronpedia.transport import Transport, status_fault
-from scd_tui.neuronpedia.wire import decode_json
+from scd_tui.numbers import counted
 
 FILE_SECONDS = 600.0
 FILE_BYTES = 256 << 20
@@ -102,6 +103,8 @@ def read_file(chunks: Iterable[bytes], model: str, source: str) -> tuple[Explain
             row = _row(line)
             if row["modelId"] != model or row["layer"] != source:
                 raise ValueError("of another source")
+            if not isinstance(row["description"], str | None):
+                raise ValueError("an explanation without words")
             found.setdefault(parse_index(row["index"]), []).append(row)
         except (ValueError, KeyError, TypeError):
             refused += 1
@@ -113,10 +116,9 @@ def read_file(chunks: Iterable[bytes], model: str, source: str) -> tuple[Explain
 
 def _row(line: bytes) -> dict[str, Any]:
     try:
-        return msgspec.structs.asdict(_ROW.decode(line))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raw = decode_json(line)
-        return dict(raw)
+        return msgspec.structs.asdict(decode_with(_ROW, line))
+    except Undecodable:
+        return dict(decode_any_json(line))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -162,7 +164,8 @@ def fetch_source(
 
     What fails in passing is tried again after a while, and `waiting` is told why and for how many
     seconds; unless `patient`, no connection at the first request is the end. Raises Fault
-    when that does not help, when there are no files, or when the cache cannot be written.
+    when that does not help, when there are no files, or when the cache cannot be written; and at the end
+    where lines could not be understood: their files do not count as fetched.
     """
     if not sendable(Feature(model, source, 0)):
         raise Fault("refused", f"{source!r} is not the name of a source")
@@ -177,19 +180,31 @@ def fetch_source(
         raise Fault("refused", f"there are no explanations of {model}/{source} to fetch")
     status = cache.source(model, source) or SourceStatus(model, source)
     show(source, len(status.done), len(names))
+    odd = 0
     for name in names:
         if name in status.done:
             continue
         url = f"{addresses.bulk}/v1/{model}/{source}/explanations/{name}"
 
-        def read(url: str = url) -> Explained:
-            return read_file(transport.stream(url), model, source)[0]
+        def read(url: str = url) -> tuple[Explained, int]:
+            return read_file(transport.stream(url), model, source)
 
-        kept = cache.put_file(model, source, name, len(names), again(read), addresses.host)
+        explained, refused = again(read)
+        odd += refused
+        kept = cache.put_file(
+            *(model, source, name, len(names), explained, addresses.host), whole=not refused
+        )
         if kept is None:
             raise Fault("refused", "the cache cannot be written")
         status = kept
         show(source, len(status.done), len(names))
+    if odd:
+        lines = counted(odd, "line")
+        raise Fault(
+            "content",
+            f"{lines} of {source} could not be understood: the rest is kept, and the same command "
+            "fetches those files again",
+        )
     return status
 
 

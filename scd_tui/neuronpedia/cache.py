@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_json
 from scd_tui.neuronpedia.address import Feature
 from scd_tui.neuronpedia.entries import Entry, State
 from scd_tui.neuronpedia.records import Explanation, FeatureRecord, in_order
@@ -159,8 +160,13 @@ class Cache:
         total: int,
         explanations: Mapping[int, tuple[Explanation, ...]],
         origin: str,
+        *,
+        whole: bool = True,
     ) -> SourceStatus | None:
-        """Take in one of the `total` bulk files of a source, whole. None if it could not be kept."""
+        """Take in one of the `total` bulk files of a source. None if it could not be kept.
+
+        A file of which not the `whole` was understood does not count as fetched.
+        """
         blocks: dict[int, dict[int, tuple[Explanation, ...]]] = {}
         for index, some in explanations.items():
             blocks.setdefault(index // BLOCK, {})[index] = some
@@ -179,7 +185,7 @@ class Cache:
                 items[key] = pack(merged)
             status = msgspec.structs.replace(
                 status,
-                done=tuple(dict.fromkeys((*status.done, name))),
+                done=tuple(dict.fromkeys((*status.done, name))) if whole else status.done,
                 total=total,
                 explained=status.explained + new,
                 fetched=self._now(),
@@ -236,6 +242,6 @@ def unpack(data: bytes | None, kind: type[T]) -> T | None:
         text = unpacking.decompress(data, MAXIMUM_VALUE)
         if not unpacking.eof:
             return None
-        return msgspec.json.decode(text, type=kind)
-    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return decode_json(text, kind)
+    except (zlib.error, Undecodable):
         return None

@@ -9,7 +9,7 @@ from scd_tui.neuronpedia.faults import Fault
 from scd_tui.neuronpedia.found import BATCH, Found
 from scd_tui.neuronpedia.records import FeatureRecord
 from scd_tui.neuronpedia.transport import Answer, Transport, status_fault
-from scd_tui.neuronpedia.wire import decode_feature, decode_features
+from scd_tui.neuronpedia.wire import decode_feature, decode_features, says_unknown
 
 
 class Client:
@@ -32,13 +32,16 @@ class Client:
             return Found({feature: None})
         answer = self._transport.send("GET", self._addresses.api(feature))
         if answer.status == 404:
+            self._require_data(answer)
+            if not says_unknown(answer.body):
+                raise self._unreadable()
             return Found({feature: None}, answer.remaining)
         self._check(answer)
         try:
             record = decode_feature(answer.body)
         except ValueError:
             raise self._unreadable() from None
-        if record is not None and _named(record) != feature:
+        if _named(record) != feature:
             raise Fault("content", self._for_another(record))
         return Found({feature: record}, answer.remaining)
 
@@ -62,11 +65,11 @@ class Client:
         answer = self._transport.send("POST", f"{self._addresses.site}/api/features", body)
         self._check(answer)
         try:
-            found = decode_features(answer.body)
+            found, odd = decode_features(answer.body)
         except ValueError:
             raise self._unreadable() from None
         records: dict[Feature, FeatureRecord | None] = dict.fromkeys(features)
-        refused = ""
+        refused = self._words() if odd else ""
         for record in found:
             feature = _named(record)
             if feature in records:
@@ -76,17 +79,23 @@ class Client:
         if refused:
             # Whether those that are missing exist cannot be told from such an answer.
             records = {feature: record for feature, record in records.items() if record is not None}
-        return Found(records, answer.remaining, refused)
+        return Found(records, answer.remaining, refused, damaged=bool(refused))
 
     def _check(self, answer: Answer) -> None:
         if answer.status != 200:
             raise status_fault(answer.status, self.host, answer.retry_after)
+        self._require_data(answer)
+
+    def _require_data(self, answer: Answer) -> None:
         if "json" not in answer.content_type.lower():
             words = "sent a web page in place of data (does this network ask for a sign-in?)"
             raise Fault("page", f"{self.host} {words}")
 
     def _unreadable(self) -> Fault:
-        return Fault("content", f"{self.host} sent data that cannot be read as features")
+        return Fault("content", self._words())
+
+    def _words(self) -> str:
+        return f"an answer of {self.host} could not be understood"
 
     def _for_another(self, record: FeatureRecord) -> str:
         return f"{self.host} answered for a feature that was not asked for, {_named(record)}"

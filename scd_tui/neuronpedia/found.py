@@ -13,9 +13,11 @@ class Found(msgspec.Struct, frozen=True):
     """Records by feature; None for one that Neuronpedia does not know.
 
     `remaining` is how many requests are left in this hour, where it was said. `refused` says why
-    features that were asked for are not among the records; "" when all are.
+    features that were asked for are not among the records; "" when all are. `damaged`: part of the
+    answer could not be understood, so that the missing ones are to be asked for again.
     """
 
     records: dict[Feature, FeatureRecord | None]
     remaining: int | None = None
     refused: str = ""
+    damaged: bool = False

@@ -249,7 +249,7 @@ class Reader:
             )
         except Exception as error:
             # A mistake of ours must not end the thread, and with it every later answer.
-            odd = f"an answer of {client.host} was not understood ({type(error).__name__})"
+            odd = f"an answer of {client.host} could not be understood"
             fault = error if isinstance(error, Fault) else Fault("content", odd)
             with self._changed:
                 self._queue.failed(job, fault, self._clock.monotonic())

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scd_tui.aside import untold, words_on
 from scd_tui.neuronpedia.address import Addresses, Feature
 from scd_tui.neuronpedia.entries import Entry
 from scd_tui.neuronpedia.reader import Reader
+from scd_tui.reading import said
 
 if TYPE_CHECKING:
     from scd_tui.neuronpedia.cache import Cache
@@ -25,8 +27,12 @@ def start_reader(
     fetch: bool,
     listener: Callable[[Mapping[Feature, Entry]], None],
     asking: Callable[[], None],
+    told: Callable[[str], None] = lambda words: None,
 ) -> Reader:
-    """A reader of the cache in `folder`, and of the service where `fetch` says so."""
+    """A reader of the cache in `folder`, and of the service where `fetch` says so.
+
+    `told` is given one sentence where the cache was damaged, or cannot be used.
+    """
 
     def client() -> "Client":
         from scd_tui.neuronpedia.client import Client
@@ -38,8 +44,12 @@ def start_reader(
         from scd_tui.neuronpedia.cache import Cache
 
         try:
-            return Cache(folder, addresses.site)
-        except OSError:
-            return None  # nothing is kept then, and nothing else is lost
+            found = Cache(folder, addresses.site)
+        except OSError as error:  # nothing is kept then, and nothing else is lost
+            told(f"explanations are not kept: {said(error)}")
+            return None
+        if words := words_on(untold()):
+            told(words)
+        return found
 
     return Reader(client if fetch else None, cache, listener, asking=asking)

@@ -7,6 +7,7 @@ is not plain bytes is refused, and no file name is ever followed.
 
 import contextlib
 import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,15 +15,22 @@ from typing import Any, TypeVar
 import diskcache
 from diskcache.core import DEFAULT_SETTINGS, METADATA, MODE_RAW, UNKNOWN
 
+from scd_tui.aside import put_aside
+from scd_tui.reading import is_regular
+
 BUSY_SECONDS = 5.0
 """How long a write waits for another process before it is given up: it is only a cache."""
 
 T = TypeVar("T")
-_FILES = ("cache.db", "cache.db-wal", "cache.db-shm")
+_FILES = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
 
 
 class Refused(ValueError):
     """A row that is not of our making."""
+
+
+_BROKEN = (sqlite3.Error, Refused, TypeError, ValueError, KeyError, AttributeError, OverflowError)
+"""What reading a damaged database raises, in sqlite3 or in diskcache."""
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc]
@@ -59,8 +67,8 @@ class Store:
     """Bytes by name in one folder that is its owner's alone; several processes may share it.
 
     `limit` is its size in bytes, beyond which what was stored first is evicted; None is without
-    bound. A database that cannot be read is begun anew. Raises OSError when the folder cannot be
-    had, or belongs to somebody else.
+    bound. A database that cannot be read is moved aside and begun anew. Raises OSError when the
+    folder cannot be had, belongs to somebody else, or has something else in the database's place.
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
@@ -70,14 +78,19 @@ class Store:
         self._cache = self._opened()
 
     def _opened(self) -> Any:
+        for name in _FILES:
+            _require_plain(self.folder / name)
         try:
             _check_settings(self.folder / _FILES[0])
             return self._new()
-        except (sqlite3.DatabaseError, Refused, TypeError, KeyError, AttributeError) as error:
+        except _BROKEN as error:
             if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                 raise OSError(f"{self.folder} is in use") from None
         self._remove()
-        return self._new()
+        try:
+            return self._new()
+        except _BROKEN:
+            raise OSError(f"{self.folder} cannot be used for a database") from None
 
     def _new(self) -> Any:
         policy = "none" if self._limit is None else "least-recently-stored"
@@ -87,8 +100,15 @@ class Store:
         )  # fmt: skip
 
     def _remove(self) -> None:
+        """Make room for a new database. Raises OSError where the old one cannot be moved aside."""
         for name in _FILES:
-            (self.folder / name).unlink(missing_ok=True)
+            path = self.folder / name
+            if path.is_symlink():
+                path.unlink()  # the link alone
+            elif path.exists() and (not path.stat().st_size or path.name.endswith("-shm")):
+                path.unlink(missing_ok=True)  # nothing is in it
+            elif path.exists() and put_aside(path) is None:
+                raise OSError(f"{path} is damaged and cannot be moved aside: delete it")
 
     def _tried(self, work: Callable[[], T], otherwise: T) -> T:
         """What `work` returns, or `otherwise` when the database is busy, full or broken."""
@@ -96,8 +116,8 @@ class Store:
             return work()
         except (diskcache.Timeout, sqlite3.OperationalError):
             return otherwise
-        except sqlite3.DatabaseError:
-            with contextlib.suppress(OSError, sqlite3.Error):
+        except _BROKEN:
+            with contextlib.suppress(OSError, *_BROKEN):
                 self.close()
                 self._remove()
                 self._cache = self._new()
@@ -144,7 +164,7 @@ class Store:
 
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(path.stat().st_size for name in _FILES if (path := self.folder / name).is_file())
+        return sum(path.stat().st_size for name in _FILES if is_regular(path := self.folder / name))
 
     def clear(self) -> None:
         self._tried(lambda: self._cache.clear(), 0)
@@ -161,9 +181,31 @@ def private_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
+def fault_of(path: Path) -> str:
+    """Why a database of ours cannot be used, as a clause; "" if it can. Nothing is changed."""
+    try:
+        _require_plain(path)
+        _check_settings(path)
+    except OSError as error:
+        return error.strerror or "it is no regular file"
+    except _BROKEN:
+        return "it is damaged; the next use moves it aside"
+    return ""
+
+
+def _require_plain(path: Path) -> None:
+    """Raise OSError where sqlite would wait for what is no regular file."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise OSError(f"{path} is no regular file, and a database belongs there: move it away")
+
+
 def _check_settings(path: Path) -> None:
     """Refuse a database with settings that diskcache does not make: it would run them as pragmas."""
-    if path.is_symlink():
+    if any(path.with_name(name).is_symlink() for name in _FILES):
         raise Refused("the database is a link")
     if not path.exists():
         return

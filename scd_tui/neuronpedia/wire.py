@@ -4,12 +4,12 @@ A body is JSON as JavaScript writes it, where the fast typed decoder skips what 
 it). Bulk files are written by Python, which knows NaN; for those there is the standard library's.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from scd_tui.decoding import Undecodable, decode_any_json, decode_with
 from scd_tui.neuronpedia.records import FeatureRecord, parse_feature
 
 
@@ -34,54 +34,79 @@ class _Wanted(msgspec.Struct):
 
 
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_FEATURE = msgspec.json.Decoder(_Wanted | None)
+_FEATURE = msgspec.json.Decoder(_Wanted)
 
 
-def decode_json(body: bytes) -> Any:
-    """Any JSON, NaN included. Raises ValueError, also for JSON that is nested too deeply."""
+class Features(NamedTuple):
+    """What an answer to many holds: records, and how many of its items could not be understood."""
+
+    records: list[FeatureRecord]
+    odd: int
+
+
+def decode_feature(body: bytes) -> FeatureRecord:
+    """The feature in the body of one answer. Raises ValueError on anything else, `null` too."""
+    return understood(_feature(body))
+
+
+def decode_features(body: bytes) -> Features:
+    """The features in the body of an answer to many. Raises ValueError when the body is no list."""
     try:
-        try:
-            return msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            return json.loads(body)
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"not JSON that can be read: {type(error).__name__}") from None
-
-
-def decode_feature(body: bytes) -> FeatureRecord | None:
-    """The feature in the body of one answer; None for `null`. Raises ValueError."""
-    raw = _feature(body)
-    return None if raw is None else parse_feature(raw)
-
-
-def decode_features(body: bytes) -> list[FeatureRecord]:
-    """The features in the body of an answer to many; such as name none are left out.
-
-    Raises ValueError when the body is no list.
-    """
-    try:
-        items: list[Any] = list(_ITEMS.decode(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        items = decode_json(body)
+        raw = decode_with(_ITEMS, body)
+        items: list[Any] = [*raw]
+    except Undecodable:
+        items = decode_any_json(body)
         if not isinstance(items, list):
             raise ValueError("not a list") from None
     found = []
+    odd = 0
     for item in items:
         try:
-            raw = _feature(bytes(item)) if isinstance(item, msgspec.Raw) else item
-            if isinstance(raw, Mapping):
-                found.append(parse_feature(raw))
+            found.append(
+                understood(_feature(bytes(item)) if isinstance(item, msgspec.Raw) else item)
+            )
         except ValueError:
-            continue
-    return found
+            odd += 1
+    return Features(found, odd)
 
 
-def _feature(body: bytes) -> Mapping[str, Any] | None:
+def says_unknown(body: bytes) -> bool:
+    """Whether the body of an answer with status 404 is the service's own: its error in words."""
     try:
-        wanted = _FEATURE.decode(body)
-        return None if wanted is None else msgspec.structs.asdict(wanted)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raw = decode_json(body)
-    if raw is not None and not isinstance(raw, Mapping):
+        found = decode_any_json(body)
+    except Undecodable:
+        return False
+    return isinstance(found, Mapping) and any(
+        isinstance(words := found.get(name), str) and words for name in ("error", "message")
+    )
+
+
+def understood(raw: object) -> FeatureRecord:
+    """A record of an object that says what every answer of the service says.
+
+    The service never leaves out explanations and activations, and never sends null for them: an object
+    without them is damaged, and what it lacks is not known to be missing there. Raises ValueError.
+    """
+    if not isinstance(raw, Mapping):
         raise ValueError("not an object")
-    return raw
+    for item in _objects(raw, "explanations"):
+        if not isinstance(item.get("description"), str | None) or "description" not in item:
+            raise ValueError("an explanation without words")
+    for item in _objects(raw, "activations"):
+        if not isinstance(item.get("tokens"), list) or not isinstance(item.get("values"), list):
+            raise ValueError("an activation without tokens")
+    return parse_feature(raw)
+
+
+def _objects(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    items = raw.get(name)
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise ValueError(f"no list of {name}")
+    return items
+
+
+def _feature(body: bytes) -> object:
+    try:
+        return msgspec.structs.asdict(decode_with(_FEATURE, body))
+    except Undecodable:
+        return decode_any_json(body)

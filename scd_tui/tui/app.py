@@ -27,6 +27,7 @@ from scd_tui.tui.ascii import AsciiFilter
 from scd_tui.tui.bindings import app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.completions import CompletionList
+from scd_tui.tui.damaged import damaged_files, tell_of_files
 from scd_tui.tui.exporting import Exporting
 from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections
@@ -235,6 +236,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
         """What was asked in earlier sittings: for the prompt line, and to go on with."""
         circuit = self.session.store.circuit
         entries = await asyncio.to_thread(self.keeper.history.entries)
+        tell_of_files(self, await asyncio.to_thread(damaged_files, self.keeper.history))
         if circuit is not None:
             given = await self.keeper.reference_of(circuit.model, entries)
             self.session.lies(circuit.model, given)

@@ -13,6 +13,7 @@ from scd_tui.neuronpedia.address import Addresses, Feature
 from scd_tui.neuronpedia.entries import Entry
 from scd_tui.neuronpedia.reader import Reader
 from scd_tui.neuronpedia.start import start_reader
+from scd_tui.tui.damaged import tell_of_files
 
 NOTICE_SECONDS = 20
 NOTICE = (
@@ -64,4 +65,5 @@ class Fetching(msgspec.Struct, frozen=True):
             fetch=self.fetch,
             listener=lambda entries: in_app(lambda: listener(entries)),
             asking=tell,
+            told=lambda words: in_app(lambda: tell_of_files(app, words)),
         )

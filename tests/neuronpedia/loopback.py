@@ -244,6 +244,14 @@ class Service:
         found.sort(key=lambda one: int(one["index"]))
         handler.json(200, self.change(found))
 
+    def answered(self, handler: Handler) -> Any:
+        """What the answer to a request for features would be, decoded."""
+        path = [unquote(part) for part in urlsplit(handler.path).path.strip("/").split("/")]
+        if path[:2] == ["api", "feature"]:
+            return feature(path[3], int(path[4]))
+        asked = json.loads(handler.body)
+        return [brief(feature(one["layer"], one["index"]), 1) for one in asked]
+
     def _list(self, handler: Handler, query: dict[str, list[str]]) -> None:
         prefix = query.get("prefix", [""])[0]
         start = query.get("continuation-token", [""])[0]

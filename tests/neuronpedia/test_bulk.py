@@ -124,6 +124,30 @@ def test_a_file_that_is_cut_off_counts_for_nothing(service: Running, cache: Cach
     assert cache.source("gpt2-small", SOURCE) is None
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(b"{", b"null", b"\xff", line("x"), line(5)[:40], line(5, description=3), b"[" * 5000),
+        *(line(5).replace(b"gpt2-small", b"gpt2-smalm"), b'{"index": ' + b"9" * 5000),
+    ],
+)
+def test_a_line_that_is_not_understood_is_no_word_on_any_feature(
+    service: Running, cache: Cache, broken: bytes
+) -> None:
+    """What the other lines say is kept; the file is fetched again, and nothing is unexplained till then."""
+    name = f"v1/gpt2-small/{SOURCE}/explanations/batch-0.jsonl.gz"
+    service.files[name] = file_of(line(3), broken)
+    with pytest.raises(Fault, match=f"1 line of {SOURCE} could not be understood"):
+        fetch(service, cache)
+    known = cache.get(Feature("gpt2-small", SOURCE, 3))
+    assert known is not None and known.state == "explained"
+    assert cache.get(Feature("gpt2-small", SOURCE, 5)) is None, "it is asked for one by one"
+    service.files[name] = file_of(line(3))
+    assert fetch(service, cache).complete
+    known = cache.get(Feature("gpt2-small", SOURCE, 5))
+    assert known is not None and known.state == "unexplained"
+
+
 def test_listings_go_on_over_pages(service: Running) -> None:
     fill(service, files=9)
     service.page = 2

@@ -1,5 +1,6 @@
 """What is asked next, and when, in a time that nobody has to wait for."""
 
+import msgspec
 import pytest
 
 from scd_tui.neuronpedia.address import Feature
@@ -97,10 +98,36 @@ def test_a_batch_that_cannot_be_read_is_halved_until_the_culprit_stands_alone(
     assert answered == set(everything) - {named(5)}
     assert why(queue, 5) == "too much"
     queue.want([named(5)])
-    assert queue.next("brief", now + 1e6) is None, "not asked again"
+    if kind == "size":
+        assert queue.next("brief", now + 1e6) is None, "not asked again"
     queue.try_again()
     queue.want([named(5)])
     assert take(queue, now + 1e6).features == (named(5),)
+
+
+def test_an_answer_that_was_not_understood_is_asked_for_again_later_and_holds_nobody_up() -> None:
+    queue = make()
+    words = "an answer could not be understood"
+    now, waits = 0.0, []
+    for _ in range(8):
+        queue.want([named(1), named(2)])
+        job = take(queue, now)
+        assert named(1) in job.features
+        broken = msgspec.structs.replace(found(named(2), refused=words), damaged=True)
+        queue.answered(job, broken, HOST, now)
+        assert why(queue, 1) == words and queue.problem(named(2)) is None
+        assert queue.queued == 0, "it is not what the status line waits for"
+        queue.want([named(1), named(3)])
+        assert take(queue, now).features == (named(3),), "others are asked for meanwhile"
+        queue.answered(Job("brief", (named(3),)), found(named(3)), HOST, now)
+        wait = queue.wait("brief", now)
+        assert wait is not None and queue.next("brief", now + wait - 0.1) is None
+        waits.append(wait)
+        now += wait
+    assert waits == [30, 60, 120, 240, 480, 900, 900, 900]
+    job = take(queue, now)
+    queue.answered(job, found(named(1)), HOST, now)
+    assert queue.problem(named(1)) is None and queue.wait("brief", now) is None
 
 
 def test_a_feature_on_which_the_service_breaks_is_left_in_the_end() -> None:

@@ -1,9 +1,12 @@
 """Cache, queue, client and service together, over sockets; long waits pass in a time of their own."""
 
+import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from neuronpedia import loopback
@@ -153,13 +156,12 @@ def test_an_unknown_feature_is_a_state_of_its_own_and_not_asked_for_in_full(
     bench.until(lambda: bench.reader.status().queued == 0)
 
 
-@pytest.mark.parametrize("fault", [loopback.not_found, loopback.null])
 def test_what_is_no_longer_known_there_is_kept_here_and_told(
-    service: Running, bench: Bench, tmp_path: Path, fault: loopback.Fault
+    service: Running, bench: Bench, tmp_path: Path
 ) -> None:
     bench.reader.want([named(1)])
     bench.until(lambda: len(bench.told) == 1)
-    service.faults.append(fault)
+    service.faults.append(loopback.not_found)
     bench.reader.open(named(1))
     bench.until(lambda: bench.reader.problem(named(1)) is not None)
     problem = bench.reader.problem(named(1))
@@ -269,6 +271,94 @@ def test_a_fresh_label_does_not_cost_the_activations_that_were_seen(
     later.reader.close()
 
 
+def _body(change: Callable[[bytes], bytes]) -> loopback.Fault:
+    """The real answer to what is asked, changed."""
+
+    def fault(handler: loopback.Handler) -> None:
+        answered = handler.service.answered(handler)
+        handler.reply(200, change(json.dumps(answered).encode()))
+
+    return fault
+
+
+def _changed(change: Callable[[Any], object]) -> loopback.Fault:
+    """The same, where `change` is given each feature in turn, and its outcome is sent instead."""
+
+    def all_changed(body: bytes) -> bytes:
+        value = json.loads(body)
+        changed = [change(one) for one in value] if isinstance(value, list) else change(value)
+        return json.dumps(changed).encode()
+
+    return _body(all_changed)
+
+
+def _without(name: str) -> loopback.Fault:
+    return _changed(lambda one: {key: value for key, value in one.items() if key != name})
+
+
+BROKEN: dict[str, loopback.Fault] = {
+    "null": loopback.null,
+    "no JSON": loopback.cut_json,
+    "a page": loopback.page,
+    "a page called JSON": lambda handler: handler.reply(200, b"<html>sign in</html>"),
+    "nothing": lambda handler: handler.reply(200, b""),
+    "a text": lambda handler: handler.json(200, "not available"),
+    "a number": lambda handler: handler.json(200, 3),
+    "an object without anything": lambda handler: handler.json(200, {}),
+    "a list of nulls": lambda handler: handler.json(200, [None, None]),
+    "an error with status 200": lambda handler: handler.json(200, {"error": "not available"}),
+    "another index": _changed(lambda one: {**one, "index": "99"}),
+    "another source": _changed(lambda one: {**one, "layer": "0-att_32k-oai"}),
+    "another model": _changed(lambda one: {**one, "modelId": "gpt3"}),
+    "no index": _without("index"),
+    "no explanations": _without("explanations"),
+    "explanations that are none": _changed(lambda one: {**one, "explanations": "x"}),
+    "an explanation without words": _changed(lambda one: {**one, "explanations": [{}]}),
+    "no activations": _without("activations"),
+    "deep": _changed(lambda one: json.loads("[" * 500 + "]" * 500)),
+    "a long number": _changed(lambda one: {**one, "maxActApprox": 10**4000}),
+    "cut in the middle": _body(lambda body: body[: len(body) // 2]),
+    "bytes that are no text": _body(lambda body: body.replace(b"mentions", b"\xff\xfe\xfd")),
+    "a 404 of something else": lambda handler: handler.reply(404, b"<html>", "text/html"),
+    "a 404 that says nothing": lambda handler: handler.reply(404, b"null"),
+}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["brief", "full"])
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_nothing_is_kept_of_an_answer_that_cannot_be_understood(
+    service: Running, tmp_path: Path, broken: loopback.Fault, full: bool
+) -> None:
+    """It is asked for again, and the cache has no word on it until an answer was understood."""
+    bench = Bench(service, tmp_path / "np")
+    seen: list[tuple[bool, str]] = []
+
+    def look(entries: Mapping[Feature, Entry]) -> None:
+        with contextlib.closing(Cache(tmp_path / "np", service.url)) as cache:
+            problem = bench.reader.problem(named(1))
+            kept = cache.get(named(1))
+            # before a good answer has come there is nothing
+            seen.append((kept is not None and not bench.told, problem.message if problem else ""))
+        bench._tell(entries)
+
+    bench.reader._listener = look
+    service.faults += [broken, broken]
+    if full:
+        bench.reader.open(named(1))
+    else:
+        bench.reader.want([named(1), named(2)])
+    refused = broken in (BROKEN["a 404 of something else"], BROKEN["a 404 that says nothing"])
+    if refused and not full:
+        # an address that is not there is no answer on a feature either
+        bench.until(lambda: any(words for _, words in seen))
+    else:
+        bench.until(lambda: named(1) in bench.told)
+        assert bench.told[named(1)].state == "explained"
+    assert not any(kept for kept, _ in seen), seen
+    assert any(words for _, words in seen), "it is told"
+    bench.reader.close()
+
+
 FAULTS = [
     (loopback.error_page, "server", "has a fault (HTTP 500)"),
     (loopback.limited, "limited", "limits the rate"),
@@ -278,7 +368,7 @@ FAULTS = [
     (loopback.huge, "size", "larger than"),
     (loopback.redirect("http://example.com/"), "redirect", "not followed"),
     (loopback.drip, "slow", "no whole answer"),
-    (loopback.cut_json, "content", "cannot be read"),
+    (loopback.cut_json, "content", "could not be understood"),
 ]
 
 

@@ -12,9 +12,10 @@ from neuronpedia.loopback import brief, feature
 from rich.cells import cell_len
 from tui.samples import circuit
 
+from scd_tui.decoding import decode_any_json
 from scd_tui.neuronpedia import records as r
 from scd_tui.neuronpedia.records import FeatureRecord
-from scd_tui.neuronpedia.wire import decode_feature, decode_features, decode_json
+from scd_tui.neuronpedia.wire import decode_feature, decode_features, says_unknown
 from scd_tui.tui.detail import describe
 from scd_tui.tui.records import RecordState
 from scd_tui.tui.rows import Rows
@@ -71,8 +72,9 @@ def test_any_field_can_be_anything(changes: dict[str, Any]) -> None:
     body = json.dumps({**FULL, **changes}).encode("utf-8", "surrogatepass")
     try:
         record = decode_feature(body)
-    except ValueError:
-        assert {"modelId", "layer", "index"} & set(changes)
+    except ValueError as error:
+        needed = {"modelId", "layer", "index", "explanations", "activations"}
+        assert needed & set(changes) or "too long" in str(error)
         return
     assert record is not None
     check(record)
@@ -88,15 +90,18 @@ def test_so_can_what_is_in_its_lists(name: str, value: Any, where: int) -> None:
     full = json.loads(json.dumps(FULL))
     lists = full["activations"] + full["explanations"]
     lists[where % len(lists)][name] = value
-    record = decode_feature(json.dumps(full).encode())
-    assert record is not None
+    try:
+        record = decode_feature(json.dumps(full).encode())
+    except ValueError as error:
+        assert name in ("tokens", "values", "description") or "too long" in str(error)
+        return
     check(record)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_nothing_are_refused(body: bytes) -> None:
-    for decode in (decode_json, decode_feature, decode_features):
+    for decode in (decode_any_json, decode_feature, decode_features):
         try:
             decode(body)
         except ValueError:
@@ -113,14 +118,14 @@ def test_a_body_with_one_byte_changed_is_read_or_refused(data: st.DataObject) ->
         found = decode_features(bytes(body))
     except ValueError:
         return
-    for record in found:
+    for record in found.records:
         check(record)
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_deep_json_is_refused_wherever_it_is(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
-    for decode in (decode_json, decode_feature, decode_features):
+    for decode in (decode_any_json, decode_feature, decode_features):
         try:
             decode(deep)
         except ValueError:
@@ -139,12 +144,44 @@ def test_nan_of_python_s_making_is_no_number() -> None:
     assert record is not None
     assert record.density == 0.0 and record.positive_logits == ((" way", 1.0),)
     both = decode_features(f"[{body},{body}]".encode())
-    assert both == [record, record]
+    assert both == ([record, record], 0)
 
 
-def test_what_is_no_feature_is_left_out_of_many() -> None:
+def test_what_is_no_feature_is_left_out_of_many_and_counted() -> None:
     body = json.dumps([brief(FULL, 1), None, 3, {"modelId": "x"}, [], {**FULL, "index": 1.5}])
-    assert [record.index for record in decode_features(body.encode())] == [13]
+    records, odd = decode_features(body.encode())
+    assert [record.index for record in records] == [13] and odd == 5
+
+
+@pytest.mark.parametrize("name", ["explanations", "activations"])
+@pytest.mark.parametrize("value", [None, "x", {}, 3, [3], [[]], [None], [{}], "missing"])
+def test_an_answer_without_its_lists_is_not_an_answer_without_explanations(
+    name: str, value: Any
+) -> None:
+    full = {**FULL, name: value}
+    if value == "missing":
+        del full[name]
+    with pytest.raises(ValueError, match=r"explanation|activation"):
+        decode_feature(json.dumps(full).encode())
+    assert decode_features(json.dumps([full]).encode()) == ([], 1)
+    assert decode_feature(json.dumps({**FULL, "explanations": []}).encode()).explanations == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "unknown"),
+    [
+        (b'{"error": "The model, source, or feature you specified is not available."}', True),
+        (b'{"message": "not available", "error": null}', True),
+        *(
+            (body, False)
+            for body in (b"", b"null", b"{}", b"<html>", b'["error"]', b'{"error": 3}')
+        ),
+    ],
+)
+def test_only_the_service_s_own_words_say_that_a_feature_is_unknown(
+    body: bytes, unknown: bool
+) -> None:
+    assert says_unknown(body) is unknown
 
 
 def test_a_batch_is_decoded_in_pieces_that_hold_nobody_up() -> None:
