@@ -4,12 +4,15 @@ Every command is started as a shell starts it, with standard streams that are cl
 reader in all combinations, and is sent signals at random moments, with a terminal and without one.
 """
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -282,6 +285,7 @@ def _app(env: Mapping[str, str], which: signal.Signals, moment: float) -> str:
     pid, end = pty.fork()
     if pid == 0:
         os.execve(sys.executable, PROGRAM, {**env, "TERM": "xterm-256color"})
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     seen = b""
     begun = time.monotonic()
     while time.monotonic() < begun + moment + 0.5 or not hears(pid, signal.SIGTERM):
@@ -300,7 +304,8 @@ def _app(env: Mapping[str, str], which: signal.Signals, moment: float) -> str:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return "it went on for 20 s"
-    seen += _read(end)
+    while piece := _read(end):
+        seen += piece
     os.close(end)
     code = os.waitstatus_to_exitcode(status)
     if code != 128 + which:
@@ -308,7 +313,7 @@ def _app(env: Mapping[str, str], which: signal.Signals, moment: float) -> str:
     if b"Traceback" in seen:
         return f"a traceback: {seen[-300:]!r}"
     if seen.count(b"\x1b[?1049h") != seen.count(b"\x1b[?1049l"):
-        return "the terminal was left as the app uses it"
+        return f"the terminal was left as the app uses it: {seen[-150:]!r}"
     return _left(children)
 
 
