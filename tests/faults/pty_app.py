@@ -22,7 +22,7 @@ EXCEPTION = re.compile(r"Traceback \(most|\b[A-Z][A-Za-z]{2,}(?:Error|Exception)
 WORKER_ENDED = re.compile(r"the worker (exited|was killed|was stopped: it)")
 MODES = (b"1049", b"1000", b"1003", b"2004")
 """What is switched on in a terminal, and is to be off again when the app has gone."""
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 20.0
 """Until the screen shows what a key must change. A loaded machine is slow."""
 TAIL, LAST_WORDS = 12_000, 1_200
 """Bytes of its output that are kept, and characters of those that are told."""
