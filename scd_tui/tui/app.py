@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -18,8 +18,9 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from scd_tui.config import Config, Defaults
+from scd_tui.drafts import Drafts
 from scd_tui.errors import InputError
-from scd_tui.graph import Circuit, Settings, parse_node
+from scd_tui.graph import Circuit, NodeId, Settings, parse_node
 from scd_tui.history import History, View
 from scd_tui.leaving import SIGNALS
 from scd_tui.text import visible
@@ -28,6 +29,7 @@ from scd_tui.tui.bindings import app_keys, checked_keymap
 from scd_tui.tui.choice import Choice
 from scd_tui.tui.completions import CompletionList
 from scd_tui.tui.damaged import damaged_files, tell_of_files
+from scd_tui.tui.drafting import Drafting
 from scd_tui.tui.exporting import Exporting
 from scd_tui.tui.fetching import Fetching
 from scd_tui.tui.hints import key_sections
@@ -114,6 +116,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
         history: History | None = None,
         save_to: Path | None = None,
         given: str = "",
+        drafts: Drafts | None = None,
         on_shown: Callable[[], None] = lambda: None,
     ) -> None:
         # Without colours, only ANSI mode leaves the terminal's own foreground and background alone.
@@ -160,6 +163,11 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
             later=self.set_timer,
             start=lambda: self.run_worker(self.keeper.write(), group="keeping"),
             merged=self._merged,
+        )
+        self.drafting = Drafting(
+            drafts or Drafts(None),
+            later=self.set_timer,
+            start=lambda: self.run_worker(self.drafting.write(), group="drafts"),
         )
         self.opening = Opening(self, self.keeper, say=self.session.say, show=self._show)
         self.models = Models(
@@ -240,9 +248,24 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
         if circuit is not None:
             given = await self.keeper.reference_of(circuit.model, entries)
             self.session.lies(circuit.model, given)
-        self.main.prompt_line.remember(entry.prompt for entry in entries)
+        prompts = [entry.prompt for entry in entries]
+        self.main.prompt_line.remember(prompts)
+        await self.drafting.take_over(prompts, self._notes_of)
+        unfinished = self.drafting.prompts()
+        self.main.prompt_line.remember(unfinished)
         if self._first_prompt is None and self.session.prompt is None:
-            self.main.circuit_tree.welcome_back(offer(entries, time.time()))
+            lines = [*self.drafting.offer(), *offer(entries, time.time())]
+            self.main.circuit_tree.welcome_back(lines)
+        elif unfinished:
+            words = "An unfinished prompt was left: ↑ in the prompt line goes on with it."
+            self.notify(words, title="Prompt", markup=False)
+
+    def _notes_of(self, key: str) -> Mapping[NodeId, str]:
+        """The notes on a past circuit. Reads a file."""
+        try:
+            return self.keeper.history.load(key).circuit.marks.notes
+        except InputError:
+            return {}
 
     def _listen_for_signals(self) -> None:
         """Leave the terminal as it was when told to go, as a job scheduler does.
@@ -256,6 +279,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
             last_word = threading.Timer(GRACE_SECONDS, os._exit, (128 + number,))
             last_word.daemon = True
             last_word.start()
+            self.drafting.write_now()
             loop.call_soon_threadsafe(lambda: self.exit(return_code=128 + number))
 
         if threading.current_thread() is threading.main_thread():
@@ -317,6 +341,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
 
     async def on_unmount(self) -> None:
         await self.keeper.write()
+        self.drafting.close(in_order=not self.return_code)
         for number, old in self._old_signals.items():
             signal.signal(number, old)
         self.labelling.close()
@@ -354,6 +379,8 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
                 main.draw_feature_again()
             case Change.DETAIL:
                 main.draw_feature_again()
+        if notice.change in (Change.CIRCUIT, Change.GREW) and not self.session.partial:
+            self.drafting.question_done(self.session.prompt or "", given_up=False)
         if notice.change in (Change.CIRCUIT, Change.GREW):
             main.draw_circuit_frame()
             self._recall()
@@ -414,12 +441,21 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
 
     # --- messages of the panes ----------------------------------------------------------------
 
+    @on(Input.Changed, "#prompt")
+    def _prompt_typed(self, event: Input.Changed) -> None:
+        # without dictionaries nothing comes after the completions that are here already
+        circuit = self.session.store.circuit
+        answered = circuit is not None and circuit.prompt == event.value
+        answered |= self.session.lacks_dictionaries and self.session.prompt == event.value
+        self.drafting.prompt_typed("" if answered else event.value)
+
     @on(Input.Submitted, "#prompt")
     def _prompt_submitted(self, event: Input.Submitted) -> None:
         if not event.value:
             self.session.say("type a prompt first, or choose one: tab, then p", "warn")
             return
         self.main.prompt_line.remember([event.value])
+        self.drafting.prompt_asked(event.value)
         self.session.complete(event.value)
         self.main.action_pane("circuit")
 

@@ -129,7 +129,7 @@ def _number(text: str, name: str, default: _Default, least: int | None = None) -
 class AskScreen(Dialog[tuple[Choice, Texts] | None]):
     """Every setting of the question, to change as many as one likes and ask once.
 
-    `typed` is what a question said that was refused, and `problem` why.
+    `typed` is what a question said that was refused, and `problem` why. `changed` is told of every change.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -146,6 +146,7 @@ class AskScreen(Dialog[tuple[Choice, Texts] | None]):
         *,
         typed: Texts | None = None,
         problem: str = "",
+        changed: Callable[[Texts], None] = lambda texts: None,
     ) -> None:
         super().__init__()
         self._choice = choice
@@ -153,6 +154,7 @@ class AskScreen(Dialog[tuple[Choice, Texts] | None]):
         self._in_prompt = None if circuit is None else contrast_in_prompt(circuit)
         self._typed = typed or self._before
         self._problem = problem
+        self._tell = changed
         self._positions = positions
         self._suggest = suggest
         self._continuation = continuation
@@ -239,6 +241,8 @@ class AskScreen(Dialog[tuple[Choice, Texts] | None]):
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         field = event.input
+        if self.is_running and (texts := self.texts()) != self._before:
+            self._tell(texts)
         if not isinstance(field, TokenInput):
             return
         retyped = field.retyped()

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from scd_tui.config import DEFAULT_MODEL, cache_path, read_config, state_path
+from scd_tui.drafts import drafts_in
 from scd_tui.errors import InputError
 from scd_tui.graph import Circuit
 from scd_tui.history import History, View
@@ -43,6 +45,11 @@ def run_app(
     collect_nothing()
     config, problem = read_config()
     history = History(state_path() / "circuits", config.history)
+    drafts = drafts_in(state_path(), kept=config.history > 0)
+    if prompt:
+        drafts.put("prompt", prompt)
+        with suppress(OSError):  # before anything takes time
+            drafts.save()
     given = (model or "") if circuit is not None else ""
     model = model or config.model or _last_model(history)
     app = ScdApp(
@@ -66,6 +73,7 @@ def run_app(
         problem=problem,
         history=history,
         given=given,
+        drafts=drafts,
         on_shown=collect_what_is_new,
     )
     app.run(mouse=switched(config.mouse, not over_ssh(os.environ)))

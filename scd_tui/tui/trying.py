@@ -27,6 +27,7 @@ from scd_tui.worker.protocol import (
 )
 
 if TYPE_CHECKING:
+    from scd_tui.tui.drafting import Drafting
     from scd_tui.tui.main_screen import MainScreen
     from scd_tui.tui.session import Session
 
@@ -40,6 +41,7 @@ class Trying(Dialogs):
 
     session: "Session"
     main: "MainScreen"
+    drafting: "Drafting"
 
     # --- the question -------------------------------------------------------------------------
 
@@ -58,8 +60,15 @@ class Trying(Dialogs):
         if circuit is not None and circuit.prompt != session.prompt:
             circuit = None
 
+        prompt = session.prompt or ""
+        if typed is None and (typed := self.drafting.question_left(prompt)) is not None:
+            problem = "unfinished, from before: enter asks it, esc discards it"
+
         def chosen(answer: tuple[Choice, Texts] | None) -> None:
-            if answer is not None:
+            if answer is None:
+                self.drafting.question_done(prompt, given_up=True)
+            else:
+                self.drafting.question_asked(prompt)
                 choice, texts = answer
                 session.attribute(choice, lambda why: refused(texts, why))
 
@@ -78,6 +87,7 @@ class Trying(Dialogs):
                 self._continuation,
                 typed=typed,
                 problem=problem,
+                changed=lambda texts: self.drafting.question_typed(prompt, texts),
             ),
             chosen,
         )

@@ -9,6 +9,7 @@ from textual.app import App
 
 from scd_tui.errors import InputError
 from scd_tui.graph import Marks, NodeId, Supernode, parse_node
+from scd_tui.history import key_of
 from scd_tui.merging import merged_note
 from scd_tui.numbers import counted, signed
 from scd_tui.pruning import pruned
@@ -21,6 +22,7 @@ from scd_tui.tui.tree import CircuitTree
 from scd_tui.worker.protocol import Event, Neighbour, NeighbourFound, Way
 
 if TYPE_CHECKING:
+    from scd_tui.tui.drafting import Drafting
     from scd_tui.tui.main_screen import MainScreen
     from scd_tui.tui.session import Session
 
@@ -37,6 +39,7 @@ class Walking(App[int]):
 
     session: "Session"
     main: "MainScreen"
+    drafting: "Drafting"
 
     @property
     def _tree(self) -> CircuitTree:
@@ -159,7 +162,11 @@ class Walking(App[int]):
         store = self.session.store
         before = store.marks.notes.get(node, "")
 
+        key = "" if store.circuit is None else key_of(store.circuit)
+        unfinished = self.drafting.note_left(key, node, before)
+
         def written(text: str | None) -> None:
+            self.drafting.note_done(key, node, given_up=text is None)
             if text is None or store is not self.session.store:
                 return
             notes = {name: words for name, words in store.marks.notes.items() if name != node}
@@ -169,7 +176,14 @@ class Walking(App[int]):
             self._mark(msgspec.structs.replace(store.marks, notes=notes))
 
         hint = "empty takes the note off"
-        self.push_screen(AskText(f"Note on {node}", before, hint), written)
+        dialog = AskText(
+            f"Note on {node}",
+            unfinished or before,
+            hint,
+            changed=lambda text: self.drafting.note_typed(key, node, text),
+            unfinished=bool(unfinished),
+        )
+        self.push_screen(dialog, written)
 
     def action_unite(self) -> None:
         """Make one supernode of what is pinned, under a name."""
