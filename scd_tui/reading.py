@@ -157,6 +157,14 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def name_of(path: Path) -> str:
+    """The name of what a path leads to, or its own where its links lead round in a circle."""
+    try:
+        return path.resolve().name
+    except (OSError, RuntimeError):
+        return path.name
+
+
 def said(error: OSError) -> str:
     """What the system, or this module, says of a file, with its path."""
     if isinstance(error, Unreadable) or not error.strerror:

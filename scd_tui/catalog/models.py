@@ -23,7 +23,7 @@ from scd_tui.catalog.spec import ModelSpec
 from scd_tui.catalog.toml import ModelFile, read_model_file, spec_of
 from scd_tui.config import DEFAULT_MODEL, config_path
 from scd_tui.errors import InputError
-from scd_tui.reading import expanded
+from scd_tui.reading import expanded, name_of
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -92,7 +92,7 @@ def _find(name: str, wanted: str | None) -> ModelSpec:
         folder = expanded(wanted)
         if _is_model_folder(name):
             path = expanded(name)
-            return from_folders(path.resolve().name, path, folder)
+            return from_folders(name_of(path), path, folder)
         return _with_folder(_named(name, None), folder)
     if not _is_model_folder(name):
         return _named(name, wanted)
@@ -102,7 +102,7 @@ def _find(name: str, wanted: str | None) -> ModelSpec:
             "--dictionaries FOLDER"
         )
     path = expanded(name)
-    return ModelSpec(path.resolve().name, local_model(path), "", {})
+    return ModelSpec(name_of(path), local_model(path), "", {})
 
 
 def absolute(reference: str) -> str:
@@ -184,7 +184,7 @@ def _with_folder(spec: ModelSpec, folder: Path) -> ModelSpec:
     return ModelSpec(
         name=spec.name,
         model=spec.model,
-        dictionaries_name=folder.resolve().name,
+        dictionaries_name=name_of(folder),
         dictionaries=local.dictionaries,
         sources=local.sources,
         neuronpedia=local.neuronpedia,
