@@ -88,7 +88,7 @@ def _kept(field: Field) -> Iterator[Tried]:
 def _start(folder: Path, environment: dict[str, str]) -> str:
     app = PtyApp(folder, environment, (100, 30))
     try:
-        if not app.until("Prompt", 40):
+        if not app.until(lambda screen: "╰─" in screen, 40):
             return app.lost() or f"the app does not start: {app.screen().strip()[-200:]!r}"
         app.read(0.5, 3)
         return app.lost()
