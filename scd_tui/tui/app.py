@@ -42,6 +42,7 @@ from scd_tui.tui.models import Models
 from scd_tui.tui.notices import Change, Notice
 from scd_tui.tui.on_screen import around, on_screen
 from scd_tui.tui.opening import Opening, offer
+from scd_tui.tui.painted import painting
 from scd_tui.tui.palette import Commands
 from scd_tui.tui.records import NoRecords, RecordsOf
 from scd_tui.tui.reopening import Reopening
@@ -49,7 +50,6 @@ from scd_tui.tui.session import Session
 from scd_tui.tui.silence import TICK_SECONDS, Silence
 from scd_tui.tui.store import CircuitStore
 from scd_tui.tui.theme import THEMES, theme_name
-from scd_tui.tui.thin import thinning
 from scd_tui.tui.tree import CircuitTree
 from scd_tui.tui.trying import Trying
 from scd_tui.tui.walking import Walking
@@ -203,7 +203,7 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
         return filters if self._ascii is None else [*filters, self._ascii]
 
     def get_driver_class(self) -> type[Driver]:
-        return thinning(super().get_driver_class())
+        return painting(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[None]:
         return self.main
@@ -217,6 +217,20 @@ class ScdApp(InTurn, Walking, Trying, Reopening, Exporting, Commands):
 
     def _resumed(self, app: object) -> None:
         """Back from the shell, the terminal has none of what was drawn."""
+        self.action_redraw()
+
+    def on_resize(self) -> None:
+        """A terminal may shift or drop cells when its size changes."""
+        self._forget_painted()
+
+    def _forget_painted(self) -> None:
+        forget = getattr(self._driver, "forget", None)
+        if forget is not None:  # tests have a driver that draws nothing
+            forget()
+
+    def action_redraw(self) -> None:
+        """Write the whole screen again, over what others wrote on it."""
+        self._forget_painted()
         self.refresh()
 
     def _begin(self) -> None:

@@ -79,7 +79,7 @@ def shaded(
         else:
             spans.append((token[lead:], shade(level)))
         if level and index != peak:
-            spans.append((_SUPERSCRIPTS[level], "dim"))
+            spans.append((_SUPERSCRIPTS[level], shade(level)))
     return spans
 
 

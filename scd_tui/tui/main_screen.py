@@ -39,8 +39,10 @@ NARROW = 100
 """Columns below which one pane is shown at a time."""
 WIDE = 124
 """Columns from which the side panes get all the room that they like."""
-REST_SECONDS = 0.08
-"""How long the cursor rests before the feature pane follows it."""
+REST_SECONDS = 0.06
+"""How long the cursor rests before what is missing about its row is asked for."""
+ANSWER_SECONDS = 0.06
+"""How much later the feature pane follows it: with what has come by then, so that it is drawn once."""
 PEEK_LINES = 2
 """Height of the summary below the tree that a narrow screen shows."""
 COUNT_CELLS = 14
@@ -72,6 +74,7 @@ class MainScreen(Screen[None]):
         self._labelling = labelling
         self._pane = "circuit"
         self._rest: Timer | None = None
+        self._asked = False
         self._bars: dict[str, Bar] = {}
         self._keymap: Mapping[str, str] | None = None
         self._keys: dict[str, str] = {}
@@ -159,16 +162,23 @@ class MainScreen(Screen[None]):
         message.stop()
         self.draw_circuit_frame()
         self._labelling.moved()
-        if self._rest is None:
-            self._rest = self.set_timer(REST_SECONDS, self._rested)
-        else:
+        if self._rest is not None and not self._asked:
             self._rest.reset()
+            return
+        if self._rest is not None:
+            self._rest.stop()
+        self._asked = False
+        self._rest = self.set_timer(REST_SECONDS, self._rested)
 
     def _rested(self) -> None:
-        self._rest = None
+        self._asked = True
+        self._rest = self.set_timer(ANSWER_SECONDS, self._follow)
+        self.post_message(self.Rested())
+
+    def _follow(self) -> None:
+        self._rest, self._asked = None, False
         self.draw_feature()
         self.draw_status()
-        self.post_message(self.Rested())
 
     def draw_all(self) -> None:
         self.draw_lines()

@@ -7,8 +7,6 @@ these names are most of what a key costs. Every write begins and ends without a 
 import re
 from functools import lru_cache
 
-from textual.driver import Driver
-
 _STYLE = re.compile(r"\x1b\[([0-9;:]*)m")
 _UNSTYLED = re.compile(r"(?:\x1b\[[0-9;]*H|\x1b\]8;[^\x07\x1b]*\x1b\\)*")
 """What no style has an effect on: moves of the cursor, and the two ends of a link."""
@@ -31,22 +29,22 @@ def thin(data: str) -> str:
     for found in _STYLE.finditer(data):
         between, position = data[position : found.start()], found.end()
         if between:
-            blank = not between.strip(" ") and _same_on_blanks(actual, wanted)
+            blank = not between.strip(" ") and look_of_blanks(actual) == look_of_blanks(wanted)
             if actual != wanted and not blank and not _UNSTYLED.fullmatch(between):
-                written.append(_change(actual, wanted))
+                written.append(change(actual, wanted))
                 actual = wanted
             written.append(between)
         # A style that does not begin with a reset is laid over the one before.
         wanted = "" if found[1] in ("", "0") else f"{wanted};{found[1]}".removeprefix(";")
     rest = data[position:]
     if actual != wanted:
-        written.append(_change(actual, wanted))
+        written.append(change(actual, wanted))
     written.append(rest)
     return "".join(written)
 
 
 @lru_cache(maxsize=4096)
-def _change(old: str, new: str) -> str:
+def change(old: str, new: str) -> str:
     """The shortest way from one style to another."""
     if not new:
         return "\x1b[0m"
@@ -67,12 +65,12 @@ def _change(old: str, new: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _same_on_blanks(one: str, other: str) -> bool:
-    """Whether a space looks the same in both styles: it has a background, and nothing of a letter's."""
-    parts, others = _parts(one), _parts(other)
-    if parts is None or others is None or parts.get("background") != others.get("background"):
-        return False
-    return not any(line in both for line in ("4", "7", "9") for both in (parts, others))
+def look_of_blanks(style: str) -> str:
+    """The part of a style that shows on a space: its background, unless lines are drawn over it."""
+    parts = _parts(style)
+    if parts is None or any(line in parts for line in ("4", "7", "9")):
+        return style
+    return parts.get("background", "")
 
 
 def _parts(style: str) -> dict[str, str] | None:
@@ -98,13 +96,3 @@ def _parts(style: str) -> dict[str, str] | None:
         else:
             return None
     return parts
-
-
-def thinning(driver: type[Driver]) -> type[Driver]:
-    """A driver that writes what this one would, thinned."""
-
-    class Thinning(driver):  # type: ignore[misc,valid-type]  # the class depends on the terminal
-        def write(self, data: str) -> None:
-            super().write(thin(data))
-
-    return Thinning
