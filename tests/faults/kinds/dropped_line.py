@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyte
 from trial import Field, Kind, Tried, state_folders
 from tui.samples import circuit
 
@@ -32,10 +33,11 @@ SAVED_SECONDS = 1.5
 
 
 class Terminal:
-    """The app on a pseudo-terminal, whose output is read and thrown away but for its end."""
+    """The app on a pseudo-terminal, and what a user sees there."""
 
     def __init__(self, environment: dict[str, str], *words: str) -> None:
-        self.output = b""
+        self._screen = pyte.Screen(140, 40)
+        self._stream = pyte.ByteStream(self._screen)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(environment["HOME"])
@@ -47,13 +49,13 @@ class Terminal:
         while (left := end - time.monotonic()) > 0:
             if select.select([self.fd], [], [], left)[0]:
                 try:
-                    self.output = (self.output + os.read(self.fd, 1 << 16))[-400_000:]
+                    self._stream.feed(os.read(self.fd, 1 << 16))
                 except OSError:
                     return
 
     def until(self, *words: bytes) -> bool:
         end = time.monotonic() + SECONDS
-        while not all(word in self.output for word in words):
+        while not all(word.decode() in "\n".join(self._screen.display) for word in words):
             if time.monotonic() > end:
                 return False
             self.read(0.1)
