@@ -51,8 +51,15 @@ def app_keys() -> list[BindingType]:
             "H ⌫",
         ),
         key("go.forward", "L", "go_forward", "forward again", "L"),
-        key("app.redraw", "ctrl+l", "redraw", "draw the screen again", "^l"),
-        key("app.suspend", "ctrl+z", "suspend_process", "to the shell; fg comes back", "^z"),
+        key("app.redraw", "ctrl+l", "redraw", "draw the screen again", "^l", priority=True),
+        key(
+            "app.suspend",
+            "ctrl+z",
+            "suspend_process",
+            "to the shell; fg comes back",
+            "^z",
+            priority=True,
+        ),
     ]
 
 

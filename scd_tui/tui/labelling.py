@@ -104,6 +104,7 @@ class Labelling:
         self._looking = False
         self._gathering = False
         self._opened: Feature | None = None
+        self._moves = 0
         if session.store.circuit is not None:
             self.learn(session.store.circuit)
 
@@ -266,7 +267,8 @@ class Labelling:
         self.look()
 
     def moved(self) -> None:
-        """Rows came on the screen, or left it."""
+        """Rows came on the screen, or left it; the cursor is on its way."""
+        self._moves += 1
         if not self._looking:
             self._looking = True
             self._later(LOOK_SECONDS, self.look)
@@ -295,7 +297,8 @@ class Labelling:
             self._run(self._fetch_record(feature, self._local_records()), "record")
         self._opened = feature
         if self._remote(node) is not None:
-            self._later(DWELL_SECONDS, lambda: self._dwelt(feature))
+            moves = self._moves
+            self._later(DWELL_SECONDS, lambda: self._dwelt(feature, moves))
 
     def left(self) -> None:
         """The cursor is elsewhere now."""
@@ -303,8 +306,9 @@ class Labelling:
         if self._reader is not None:
             self._reader.open(None)
 
-    def _dwelt(self, feature: Feature) -> None:
-        if self._opened == feature and self._reader is not None:
+    def _dwelt(self, feature: Feature, moves: int) -> None:
+        # after a move the next rest asks, for the row that the cursor is on then
+        if self._opened == feature and self._moves == moves and self._reader is not None:
             self._reader.open(feature)
             self._on_record()
 

@@ -39,9 +39,9 @@ NARROW = 100
 """Columns below which one pane is shown at a time."""
 WIDE = 124
 """Columns from which the side panes get all the room that they like."""
-REST_SECONDS = 0.06
+REST_SECONDS = 0.08
 """How long the cursor rests before what is missing about its row is asked for."""
-ANSWER_SECONDS = 0.06
+ANSWER_SECONDS = 0.05
 """How much later the feature pane follows it: with what has come by then, so that it is drawn once."""
 PEEK_LINES = 2
 """Height of the summary below the tree that a narrow screen shows."""
