@@ -1,6 +1,7 @@
 """Which way of running is chosen, and that what is reckoned is what is taken."""
 
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -197,12 +198,14 @@ def test_what_is_reckoned_is_what_a_run_takes(stream: bool, tmp_path: Path) -> N
     script = Path(__file__).parents[1] / "benchmarks" / "plan_memory.py"
     words = [sys.executable, str(script), str(tmp_path), *(["--stream"] if stream else [])]
     seen: list[int] = []
-    # The peak is looked for every few milliseconds, and a short one is missed where other programs
-    # have the processor: what is seen of it is too little at times, and never too much.
+    # The peak is looked for every few milliseconds, and a short one is missed where other programs have
+    # the processor. Rarely one run of many has a fifth more than all others. So a run that misses is
+    # repeated twice, and the middle of the three counts.
     for _ in range(3):
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         seen.append(found["taken"])
-        if seen[-1] >= 0.9 * found["planned"]:
+        if seen == [pytest.approx(found["planned"], rel=0.1)]:
             break
-    assert max(seen) == pytest.approx(found["planned"], rel=0.1), (found, seen)
+    middle = statistics.median(seen)
+    assert middle == pytest.approx(found["planned"], rel=0.1), (found, seen)
