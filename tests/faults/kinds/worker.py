@@ -57,7 +57,7 @@ def _after(app: PtyApp, worker: psutil.Process, end: str) -> str:
             app.read(0.05, 0.2)
         if app.alive:
             return "the app did not quit"
-        if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        if _lives(worker):
             return "the worker outlived the app"
         return app.lost(may_leave=True)
     if end == "goes on":
@@ -75,9 +75,20 @@ def _after(app: PtyApp, worker: psutil.Process, end: str) -> str:
     )
     if not made:
         return f"no circuit afterwards: {app.screen()[-400:]}"
-    if end != "goes on" and worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
-        return "the old worker is still there"
+    if end != "goes on":
+        # it is asked, terminated and killed, a fraction of a second each
+        until = time.monotonic() + 5
+        while _lives(worker) and time.monotonic() < until:
+            app.read(0.05, 0.1)
+        if _lives(worker):
+            return "the old worker is still there"
     return app.lost()
+
+
+def _lives(worker: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _worker(app: PtyApp) -> psutil.Process | None:
