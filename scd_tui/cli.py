@@ -91,7 +91,7 @@ def _said(prefix: str, run: Callable[[], int], leaving: Leaving | None) -> int:
         if leaving is not None:
             leaving.number = leaving.number or number
         return _interrupted(prefix, number)
-    except BaseException as error:  # a library in Rust panics with what is no Exception
+    except BaseException as error:  # a panic of a library in Rust is not an Exception
         code, failed = 1, error
     if leaving is not None and leaving.number is not None:
         # a library swallowed the interrupt, or made something else of it

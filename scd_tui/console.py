@@ -38,7 +38,7 @@ class CleanConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As rich renders it, with what is not rich's own spelled out."""
+        """As rich does, with control characters in the text spelled out. Rich's own escapes stay."""
         for segment in super().render(renderable, options):
             clean = segment.text if segment.control else clean_lines(segment.text)
             yield segment if clean is segment.text else segment._replace(text=clean)

@@ -109,7 +109,7 @@ FAILURES = (ValueError, TypeError, RecursionError, OverflowError, MemoryError)
 def _require_plain(data: bytes) -> None:
     """Raise Undecodable on JSON that is nested too deeply, and on whole numbers beyond 64 bits.
 
-    Such a number decodes and then fails wherever it is calculated with. What is no JSON may pass.
+    Such a number decodes, and every later calculation with it fails. Bytes that are not JSON may pass.
     """
     deep = data.count(b"[") + data.count(b"{") > NESTING
     long = b"0" * 20 in data.translate(_AS_ZERO)
@@ -136,7 +136,7 @@ def _is_deep(brackets: bytes) -> bool:
         if len(fewer) == len(brackets):
             break
         brackets = fewer
-    # what is left was opened and not closed, or closed and not opened, or lies deeper than that
+    # the remaining brackets have no partner, or are nested deeper than `NESTING`
     return _depth(brackets) > NESTING
 
 

@@ -271,7 +271,7 @@ class History:
     def write(
         self, circuit: Circuit, view: View, given: str = "", seen: Seen = UNSEEN
     ) -> Written | None:
-        """Keep a circuit of whose file the writer knows `seen`, merged with what is in it now.
+        """Keep a circuit, merged with its file. `seen` is the file as the writer last knew it.
 
         How it is looked at is as the writer has it, unless it never saw the file and did nothing yet.
         Returns None where nothing is kept. Raises OSError.

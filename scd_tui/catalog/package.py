@@ -89,5 +89,5 @@ def _listing(folder: Path) -> Made | None:
     try:
         made = decode_json(read_bytes(folder / _LISTING, RESULT), Made)
     except (OSError, Undecodable):
-        return None  # the directory is made anew
+        return None  # then the directory is made again
     return made if all(Path(name).name == name for name in made.files) else None

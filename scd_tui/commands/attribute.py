@@ -96,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--top", type=positive, default=10, metavar="N", help="nodes a site (default: 10)"
     )
     add_pruning(parser)
-    add_out(parser, "the circuit, all of it,")
+    add_out(parser, "the whole circuit")
     parser.add_argument("--json", action="store_true", help="print the circuit as JSON")
     return parser
 

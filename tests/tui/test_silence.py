@@ -3,17 +3,15 @@
 import asyncio
 import os
 import signal
-from typing import Any
 
 import pytest
 from tui.samples import PROMPT, Records
 from tui.screen import dump
-from tui.test_worker_death import COMMAND, until
+from tui.test_worker_death import real_workers, until
 
 from scd_tui.tui import silence
 from scd_tui.tui.app import ScdApp
 from scd_tui.tui.silence import Silence
-from scd_tui.worker.client import WorkerClient
 
 
 class Clock:
@@ -54,11 +52,7 @@ def test_a_stopped_worker_is_said_with_the_way_out(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(silence, "WORRYING_SECONDS", 1)
-    clients: list[WorkerClient] = []
-
-    def worker(on_event: Any, on_exit: Any) -> WorkerClient:
-        clients.append(WorkerClient(COMMAND, on_event=on_event, on_exit=on_exit))
-        return clients[-1]
+    worker, clients = real_workers()
 
     async def main() -> None:
         app = ScdApp(PROMPT, worker=worker, records=lambda model: Records())
@@ -87,11 +81,7 @@ def test_a_stopped_worker_is_said_with_the_way_out(
 
 def test_a_worker_that_goes_on_is_believed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "WORRYING_SECONDS", 1)
-    clients: list[WorkerClient] = []
-
-    def worker(on_event: Any, on_exit: Any) -> WorkerClient:
-        clients.append(WorkerClient(COMMAND, on_event=on_event, on_exit=on_exit))
-        return clients[-1]
+    worker, clients = real_workers()
 
     async def main() -> None:
         app = ScdApp(PROMPT, worker=worker, records=lambda model: Records())

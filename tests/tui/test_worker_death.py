@@ -25,12 +25,19 @@ async def until(pilot: Pilot[int], true: Callable[[], object]) -> None:
             await pilot.pause(0.02)
 
 
-def test_a_stalled_worker_is_killed_and_the_app_goes_on() -> None:
+def real_workers() -> tuple[Callable[[Any, Any], WorkerClient], list[WorkerClient]]:
+    """A factory of workers that are real processes, and the list of those it made."""
     clients: list[WorkerClient] = []
 
     def worker(on_event: Any, on_exit: Any) -> WorkerClient:
         clients.append(WorkerClient(COMMAND, on_event=on_event, on_exit=on_exit))
         return clients[-1]
+
+    return worker, clients
+
+
+def test_a_stalled_worker_is_killed_and_the_app_goes_on() -> None:
+    worker, clients = real_workers()
 
     async def main() -> float:
         app = ScdApp(PROMPT, worker=worker, records=lambda model: Records())
